@@ -1,0 +1,42 @@
+"""A fixed set of samples as the reference model."""
+
+from typing import final
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from ._reference_model import AbstractReferenceModel
+from ._samples import Samples
+
+
+@final
+class DataSet(AbstractReferenceModel):
+    """Samples that were made once; batches are drawn from them uniformly, with replacement.
+
+    Attributes:
+        samples: the data, with or without derivatives.
+
+    Raises:
+        ValueError: there are no samples.
+    """
+
+    samples: Samples
+
+    def __check_init__(self) -> None:
+        if self.samples.n == 0:
+            raise ValueError("`samples` is empty: a data set needs at least one sample.")
+
+    @property
+    def dim_in(self) -> int:
+        """Number of inputs, d."""
+        return self.samples.x.shape[1]
+
+    @property
+    def dim_out(self) -> int:
+        """Number of outputs, m."""
+        return self.samples.y.shape[1]
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Samples:
+        """`n` rows of the data, drawn with replacement, so that `n` may exceed their number."""
+        rows = jax.random.randint(key, (n,), 0, self.samples.n)
+        return jax.tree.map(lambda part: part[rows], self.samples)

@@ -1,0 +1,57 @@
+"""A differentiable JAX function as the reference model; a trained network is one."""
+
+from collections.abc import Callable
+from typing import final
+
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ._reference_model import AbstractReferenceWithTruth
+from ._samples import Samples
+
+
+@final
+class FunctionReference(AbstractReferenceWithTruth):
+    """Labels from a deterministic function: values and Jacobians by reverse-mode AD.
+
+    With a trained `Surrogate` as the function, this is the teacher of a smaller network ("NN data" in Kichler et al.,
+    2024). The labels are free of sampling noise; the teacher's own error stays in them.
+
+    Attributes:
+        function: one sample in, one sample out, `(d,) -> (m,)`. Any pytree that can be called, such as a network.
+        inputs: draws inputs, `(key, n) -> (n, d)`.
+    """
+
+    function: Callable[[Float[Array, " d"]], Float[Array, " m"]]
+    inputs: Callable[[PRNGKeyArray, int], Float[Array, "n d"]]
+
+    @property
+    def dim_in(self) -> int:
+        """Number of inputs, d."""
+        return self._x_struct().shape[-1]
+
+    @property
+    def dim_out(self) -> int:
+        """Number of outputs, m."""
+        x = self._x_struct()
+        return jax.eval_shape(self.function, jax.ShapeDtypeStruct(x.shape[1:], x.dtype)).shape[-1]
+
+    def _x_struct(self) -> jax.ShapeDtypeStruct:
+        return jax.eval_shape(lambda: self.inputs(jax.random.key(0), 1))
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Samples:
+        """Values `(n, m)` and Jacobians `(n, m, d)` at `n` inputs drawn with `key`."""
+        x = self.inputs(key, n)
+
+        def value_and_jacobian(x: Float[Array, " d"]):
+            y, pullback = jax.vjp(self.function, x)
+            (dydx,) = jax.vmap(pullback)(jax.numpy.eye(y.shape[0], dtype=y.dtype))
+            return y, dydx
+
+        y, dydx = jax.vmap(value_and_jacobian)(x)
+        return Samples(x, y, dydx)
+
+    def truth(self, x: Float[Array, "n d"]) -> Samples:
+        """Values, Jacobians and Hessians of the function at `x`."""
+        jacobian = jax.jacrev(self.function)
+        return Samples(x, jax.vmap(self.function)(x), jax.vmap(jacobian)(x), jax.vmap(jax.jacfwd(jacobian))(x))

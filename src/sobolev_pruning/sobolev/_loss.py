@@ -1,0 +1,99 @@
+"""Losses on values and derivatives, all of a batch in normalised units."""
+
+import abc
+from typing import final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..reference import Samples
+from ..surrogate import MLP
+
+
+class AbstractLoss(eqx.Module):
+    """How far a network is from normalised samples.
+
+    A loss may learn constants from a first batch (`calibrate`), so that its terms are comparable.
+    """
+
+    @abc.abstractmethod
+    def calibrate(self, samples: Samples) -> "AbstractLoss":
+        """The same loss with its constants learned from normalised samples.
+
+        Raises:
+            ValueError: the samples lack what the loss asks for.
+        """
+
+    @abc.abstractmethod
+    def __call__(self, network: MLP, samples: Samples) -> Float[Array, ""]:
+        """Mean loss over the batch."""
+
+
+@final
+class ValueLoss(AbstractLoss):
+    """Mean squared error of the values, `1/n Σ ‖y − f(x)‖²`: vanilla training."""
+
+    def calibrate(self, samples: Samples) -> "ValueLoss":
+        """Nothing to learn."""
+        return self
+
+    def __call__(self, network: MLP, samples: Samples) -> Float[Array, ""]:
+        """Mean loss over the batch, in squared deviations of the outputs."""
+        return _mean_square(jax.vmap(network)(samples.x) - samples.y)
+
+
+@final
+class SobolevLoss(AbstractLoss):
+    """Values and gradients, `1/n Σ ‖y − f(x)‖² + λ₁ / c ‖∇y − ∇f(x)‖²`, in normalised units.
+
+    The constant `c` is the mean squared norm of the gradients of the first batch. It brings both terms to the same
+    scale, so that λ₁ = 1 weighs them alike at any dimension (B. Huge, A. Savine, *Differential Machine Learning*,
+    2020, appendix 3, do the same for each input; one constant keeps the metric of the gradient). With
+    λ₁ = 0 this is `ValueLoss`.
+
+    Reference: W. Czarnecki et al., *Sobolev Training for Neural Networks*, NeurIPS 2017, eq. (1); Kichler et al. (2024).
+
+    Attributes:
+        gradient_weight: λ₁, not negative.
+        gradient_scale: c; learned by `calibrate`.
+
+    Raises:
+        ValueError: a negative weight, or samples without derivatives.
+    """
+
+    gradient_weight: float = 1.0
+    gradient_scale: Float[Array, ""] | float = 1.0
+
+    def __check_init__(self) -> None:
+        if not self.gradient_weight >= 0:
+            raise ValueError(f"`gradient_weight` is {self.gradient_weight}; it must be zero or positive.")
+
+    def calibrate(self, samples: Samples) -> "SobolevLoss":
+        """Learn the scale of the gradients."""
+        if samples.dydx is None:
+            raise ValueError(
+                "`samples.dydx` is None: a Sobolev loss needs derivative labels. Give them, or use `ValueLoss()`."
+            )
+        scale = _mean_square(samples.dydx)
+        # Where all gradients vanish there is no scale to learn, and the term is as it is.
+        return SobolevLoss(self.gradient_weight, jnp.where(scale > 0, scale, jnp.ones_like(scale)))
+
+    def __call__(self, network: MLP, samples: Samples) -> Float[Array, ""]:
+        """Mean loss over the batch, in squared deviations of the outputs."""
+
+        def value_and_jacobian(x: Float[Array, " d"]):
+            y, pullback = jax.vjp(network, x)
+            (dydx,) = jax.vmap(pullback)(jnp.eye(y.shape[0], dtype=y.dtype))
+            return y, dydx
+
+        y, dydx = jax.vmap(value_and_jacobian)(samples.x)
+        of_values = _mean_square(y - samples.y)
+        of_gradients = _mean_square(dydx - samples.dydx)
+        return of_values + self.gradient_weight / self.gradient_scale * of_gradients
+
+
+def _mean_square(residual: Float[Array, "n ..."]) -> Float[Array, ""]:
+    """Squared norm of each row, averaged over the rows."""
+    return jnp.sum(residual**2) / residual.shape[0]

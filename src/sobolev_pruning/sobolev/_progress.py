@@ -1,0 +1,84 @@
+"""What a user sees while a network trains."""
+
+from typing import Protocol, final
+
+import numpy as np
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class ProgressReporter(Protocol):
+    """Told about a fit from its start to its end, whatever ends it."""
+
+    def start(self, title: str, n_steps: int) -> None:
+        """A fit of `n_steps` begins."""
+        ...
+
+    def update(self, n_done: int, losses: np.ndarray) -> None:
+        """`n_done` steps are done; `losses` are those since the last update."""
+        ...
+
+    def stop(self) -> None:
+        """The fit has ended, been interrupted or failed."""
+        ...
+
+
+@final
+class Silent:
+    """Shows nothing."""
+
+    def start(self, title: str, n_steps: int) -> None:
+        """Show nothing."""
+
+    def update(self, n_done: int, losses: np.ndarray) -> None:
+        """Show nothing."""
+
+    def stop(self) -> None:
+        """Show nothing."""
+
+
+@final
+class ProgressBar:
+    """A bar on standard error with steps, loss, elapsed and remaining time.
+
+    Where standard error is no terminal, nothing is drawn until the fit has ended, and then one line.
+
+    Args:
+        console: where to draw; standard error if not given.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = Console(stderr=True) if console is None else console
+        self._progress: Progress | None = None
+
+    def start(self, title: str, n_steps: int) -> None:
+        """Draw an empty bar."""
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._task = self._progress.add_task(title, total=n_steps, loss="–")
+        self._progress.start()
+
+    def update(self, n_done: int, losses: np.ndarray) -> None:
+        """Move the bar and show the mean of the latest losses."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=n_done, loss=f"{losses.mean():.3e}")
+
+    def stop(self) -> None:
+        """Leave the bar as it stands."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None

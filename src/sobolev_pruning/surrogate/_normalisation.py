@@ -1,0 +1,66 @@
+"""Affine maps between physical and normalised units, for values and their derivatives."""
+
+from typing import final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..reference import Samples
+
+
+@final
+class Normalisation(eqx.Module):
+    """Mean and deviation of every input and every output.
+
+    Attributes:
+        x_mean, x_scale: of the inputs, `(d,)`, in physical units.
+        y_mean, y_scale: of the outputs, `(m,)`, in physical units.
+    """
+
+    x_mean: Float[Array, " d"]
+    x_scale: Float[Array, " d"]
+    y_mean: Float[Array, " m"]
+    y_scale: Float[Array, " m"]
+
+    @classmethod
+    def identity(cls, dim_in: int, dim_out: int) -> "Normalisation":
+        """Units as they are."""
+        return cls(jnp.zeros(dim_in), jnp.ones(dim_in), jnp.zeros(dim_out), jnp.ones(dim_out))
+
+    @classmethod
+    def from_samples(cls, samples: Samples) -> "Normalisation":
+        """Learn means and deviations from samples.
+
+        A column that does not vary has deviation one: it is centred and left unscaled.
+
+        Raises:
+            ValueError: fewer than two samples, or a value that is not finite (checked outside of `jit`).
+        """
+        if samples.n < 2:
+            raise ValueError(f"`samples` holds {samples.n}; a deviation needs at least two samples.")
+        parts = []
+        for name, part in (("x", samples.x), ("y", samples.y)):
+            if not isinstance(part, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(part))):
+                row, column = (int(i[0]) for i in jnp.nonzero(~jnp.isfinite(part), size=1))
+                raise ValueError(
+                    f"`samples.{name}` holds {part[row, column]} in row {row}, column {column}; remove or repair "
+                    "samples that are not finite."
+                )
+            mean = jnp.mean(part, axis=0)
+            # Deviations below the rounding error of the mean are rounding errors themselves.
+            floor = 8 * jnp.finfo(part.dtype).eps * jnp.abs(mean)
+            deviation = jnp.std(part, axis=0)
+            parts += [mean, jnp.where(deviation > floor, deviation, jnp.ones_like(deviation))]
+        return cls(*parts)
+
+    def normalise(self, samples: Samples) -> Samples:
+        """Samples in normalised units; derivatives are scaled by the chain rule, so that they stay derivatives."""
+        ratio = self.x_scale / self.y_scale[:, None]
+        return Samples(
+            (samples.x - self.x_mean) / self.x_scale,
+            (samples.y - self.y_mean) / self.y_scale,
+            None if samples.dydx is None else samples.dydx * ratio,
+            None if samples.d2ydx2 is None else samples.d2ydx2 * ratio[:, :, None] * self.x_scale,
+        )

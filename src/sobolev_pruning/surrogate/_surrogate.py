@@ -1,0 +1,71 @@
+"""What the library makes: a network between a normalisation and its inverse."""
+
+from typing import Self, final
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float
+
+from ..reference import Samples
+from ._mlp import MLP
+from ._normalisation import Normalisation
+
+
+@final
+class Surrogate(eqx.Module):
+    """A network with the units it was trained in; in and out are physical units.
+
+    Attributes:
+        network: maps normalised inputs `(d,)` to normalised outputs `(m,)`.
+        normalisation: of inputs and outputs. It is fixed: training changes the network alone.
+        provenance: where the surrogate came from, as pairs of strings; stored with it.
+
+    Raises:
+        ValueError: the network and the normalisation disagree about the number of inputs or outputs.
+    """
+
+    network: MLP
+    normalisation: Normalisation
+    provenance: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())
+
+    def __check_init__(self) -> None:
+        widths = self.network.widths
+        sizes = (self.normalisation.x_mean.shape[0], self.normalisation.y_mean.shape[0])
+        if (widths[0], widths[-1]) != sizes:
+            raise ValueError(
+                f"the network has {widths[0]} inputs and {widths[-1]} outputs, the normalisation {sizes[0]} and "
+                f"{sizes[1]}; learn the normalisation from samples of the same model."
+            )
+
+    def __call__(self, x: Float[Array, " d"]) -> Float[Array, " m"]:
+        """Values at one sample, in physical units."""
+        units = self.normalisation
+        y = self.network((x - units.x_mean) / units.x_scale)
+        return units.y_mean + units.y_scale * y
+
+    def gradient(self, x: Float[Array, " d"]) -> Float[Array, "m d"]:
+        """Jacobian at one sample, in physical units."""
+        return jax.jacrev(self)(x)
+
+    def hessian(self, x: Float[Array, " d"]) -> Float[Array, "m d d"]:
+        """Hessian of every output at one sample, in physical units."""
+        return jax.jacfwd(jax.jacrev(self))(x)
+
+    @eqx.filter_jit
+    def evaluate(self, x: Float[Array, "n d"], *, batch_size: int = 256) -> Samples:
+        """Values, Jacobians and Hessians of many samples, a few at a time so that memory stays bounded.
+
+        Args:
+            x: inputs, `(n, d)`.
+            batch_size: samples that are evaluated together.
+        """
+
+        def one(x: Float[Array, " d"]):
+            return self(x), self.gradient(x), self.hessian(x)
+
+        return Samples(x, *jax.lax.map(one, x, batch_size=min(batch_size, x.shape[0])))
+
+    def with_provenance(self, **facts: str) -> Self:
+        """The same surrogate with facts about its origin added; later ones replace earlier ones of that name."""
+        merged = dict(self.provenance) | facts
+        return type(self)(self.network, self.normalisation, tuple(merged.items()))
