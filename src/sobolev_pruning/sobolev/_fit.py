@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from ..reference import AbstractReferenceModel
-from ..surrogate import Surrogate
+from ..surrogate import MLP, Surrogate
 from ._loss import AbstractLoss
 from ._progress import ProgressReporter, Silent
 
@@ -143,5 +143,5 @@ def fit(
     return FitResult(_replaced(surrogate, state[0], static), np.concatenate(losses))
 
 
-def _replaced(surrogate: Surrogate, params: Array, static: Array) -> Surrogate:
+def _replaced(surrogate: Surrogate, params: MLP, static: MLP) -> Surrogate:
     return Surrogate(eqx.combine(params, static), surrogate.normalisation, surrogate.provenance)

@@ -53,7 +53,8 @@ class SobolevLoss(AbstractLoss):
     2020, appendix 3, do the same for each input; one constant keeps the metric of the gradient). With
     λ₁ = 0 this is `ValueLoss`.
 
-    Reference: W. Czarnecki et al., *Sobolev Training for Neural Networks*, NeurIPS 2017, eq. (1); Kichler et al. (2024).
+    References: W. Czarnecki et al., *Sobolev Training for Neural Networks*, NeurIPS 2017;
+    Kichler et al. (2024).
 
     Attributes:
         gradient_weight: λ₁, not negative.

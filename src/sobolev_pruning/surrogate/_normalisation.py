@@ -3,8 +3,8 @@
 from typing import final
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..reference import Samples
@@ -42,7 +42,7 @@ class Normalisation(eqx.Module):
             raise ValueError(f"`samples` holds {samples.n}; a deviation needs at least two samples.")
         parts = []
         for name, part in (("x", samples.x), ("y", samples.y)):
-            if not isinstance(part, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(part))):
+            if not isinstance(part, Tracer) and not bool(jnp.all(jnp.isfinite(part))):
                 row, column = (int(i[0]) for i in jnp.nonzero(~jnp.isfinite(part), size=1))
                 raise ValueError(
                     f"`samples.{name}` holds {part[row, column]} in row {row}, column {column}; remove or repair "

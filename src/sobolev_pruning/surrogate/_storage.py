@@ -103,7 +103,7 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error}).") from None
     if metadata.get("format") != _FORMAT:
@@ -123,7 +123,7 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
         raise ValueError(f"{path}: the surrogate is incomplete or damaged ({type(error).__name__}: {error}).") from None
     if [w.shape for w in weights] != list(zip(widths[1:], widths[:-1], strict=True)):
         raise ValueError(f"{path}: the weights do not have the widths {widths} that the file states.")
-    if weights[0].dtype == np.float64 and not jax.config.jax_enable_x64:
+    if weights[0].dtype == np.float64 and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
         raise ValueError(
             f"{path}: the surrogate is in float64, and JAX is set to float32. Call "
             '`jax.config.update("jax_enable_x64", True)` before anything else.'
