@@ -1,0 +1,104 @@
+"""The functions of one variable whose exact ranges are known: activations and their derivatives.
+
+They are built with the algebra of `_forms`, from the same constants that `jax.nn` rounds to float32 or float64, so that what
+is enclosed is the function that the program computes and not its idealisation. Two functions that differ by a factor, an added
+constant or a scaled argument share one entry: tanh is σ, any Swish is SiLU, and Softplus' derivatives are σ's.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _forms as forms
+from ._critical import CRITICAL
+from ._forms import Function, Polynomial, Variable
+
+ORDERS = range(4)
+
+
+class KnownFunction(NamedTuple):
+    """A function of one variable, with its critical points and values as decimals of the variable of `in_base`."""
+
+    name: str
+    form: Polynomial
+    critical: tuple[tuple[str, str], ...]
+
+
+def constants(dtype: str) -> dict[str, Fraction]:
+    """The constants of `jax.nn.gelu` and of JAX's derivative of erf, as floats of this dtype."""
+    kind = np.dtype(dtype).type
+    return {
+        "sqrt_half": Fraction(float(kind(np.sqrt(0.5)))),
+        "sqrt_2_over_pi": Fraction(float(kind(np.sqrt(2 / np.pi)))),
+        "cubic": Fraction(float(kind(0.044715))),
+        "erf_slope": Fraction(float(kind(2.0 / np.sqrt(np.pi)))),
+    }
+
+
+def derivative(p: Polynomial, dtype: str) -> Polynomial:
+    """`p'` for a polynomial of one variable, as JAX differentiates it."""
+    slope = constants(dtype)["erf_slope"]
+    result = Polynomial({})
+    for atom in p.atoms:
+        match atom:
+            case Variable():
+                inner = forms.ONE
+            case Function(name, q):
+                outer: Polynomial | None
+                of = Polynomial.of(atom)
+                match name:
+                    case "logistic":
+                        outer = of - of * of
+                    case "exp":
+                        outer = of
+                    case "erf":
+                        square = forms.exp(-(q * q))
+                        outer = None if square is None else square.scaled(slope)
+                    case _:
+                        outer = forms.logistic(q)
+                assert outer is not None
+                inner = outer * derivative(q, dtype)
+            case _:
+                raise NotImplementedError("the derivative of a choice")
+        partial = Polynomial({})
+        for power, coefficient in p.coefficients(atom).items():
+            if power:
+                term = coefficient * Polynomial.of(atom) ** (power - 1)
+                partial = partial + term.scaled(Fraction(power))
+        result = result + partial * inner
+    return result
+
+
+def definitions(dtype: str) -> dict[str, Polynomial]:
+    """The activations themselves."""
+    x = Polynomial.of(Variable(0))
+    c = constants(dtype)
+    s = forms.logistic(x)
+    gauss = forms.erfc(-x.scaled(c["sqrt_half"]))
+    t = forms.tanh((x + (x**3).scaled(c["cubic"])).scaled(c["sqrt_2_over_pi"]))
+    assert s is not None
+    assert gauss is not None
+    assert t is not None
+    return {
+        "sigmoid": s,
+        "silu": x * s,
+        "gelu": (x * gauss).scaled(Fraction(1, 2)),
+        "gelu_tanh": (x * (forms.ONE + t)).scaled(Fraction(1, 2)),
+    }
+
+
+def known_forms(dtype: str) -> Iterator[tuple[str, Polynomial]]:
+    """Name and form of every function and its derivatives."""
+    for name, form in definitions(dtype).items():
+        for order in ORDERS:
+            yield f"{name}{chr(39) * order}", form
+            form = derivative(form, dtype)
+
+
+def known_functions(dtype: str) -> Iterator[KnownFunction]:
+    """All functions with their critical points."""
+    for name, form in known_forms(dtype):
+        if (dtype, name) in CRITICAL:
+            yield KnownFunction(name, form, CRITICAL[dtype, name])

@@ -1,0 +1,132 @@
+"""Interval arithmetic that the engine itself needs: sums, products, powers.
+
+Reference: IEEE 1788-2015, Table 9.1. `0·∞ = 0`, since infinity is no member of an interval.
+"""
+
+from fractions import Fraction
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from ._interval import Interval, hull
+from ._rounding import bracket, format_of, outward
+
+__all__ = ["add", "constant", "exact", "hull", "is_point", "mul", "neg", "power", "scale", "sub"]
+
+
+def exact(lower: Array, upper: Array) -> Interval:
+    """Bounds that need no rounding."""
+    return Interval._make(lower, upper)
+
+
+def is_point(x: Interval) -> bool:
+    """Whether the interval is known while tracing to hold one number in each entry."""
+    return x.lower is x.upper
+
+
+def constant(value: Fraction, dtype: DTypeLike) -> Interval:
+    """The tightest scalar interval around a rational number."""
+    low, upp = bracket(value, dtype)
+    lower = jnp.asarray(low, dtype)
+    return Interval._make(lower, lower if low == upp else jnp.asarray(upp, dtype))
+
+
+def neg(x: Interval) -> Interval:
+    """`−x`, exact."""
+    if is_point(x):
+        negative = -x.lower
+        return Interval._make(negative, negative)
+    return Interval._make(-x.upper, -x.lower)
+
+
+def add(x: Interval, y: Interval) -> Interval:
+    """`x + y`."""
+    return Interval._make(*outward(x.lower + y.lower, x.upper + y.upper))
+
+
+def sub(x: Interval, y: Interval) -> Interval:
+    """`x − y`."""
+    return Interval._make(*outward(x.lower - y.upper, x.upper - y.lower))
+
+
+def _times(a: Array, b: Array) -> Array:
+    # An infinite end stands for arbitrarily large numbers, so its product with zero is zero.
+    return jnp.where((a == 0) | (b == 0), jnp.zeros((), a.dtype), a * b)
+
+
+def mul(x: Interval, y: Interval) -> Interval:
+    """`x·y` for independent operands: the extreme products of ends."""
+    if is_point(x) and is_point(y):
+        products = [_times(x.lower, y.lower)]
+    elif is_point(x):
+        products = [_times(x.lower, y.lower), _times(x.lower, y.upper)]
+    elif is_point(y):
+        products = [_times(x.lower, y.lower), _times(x.upper, y.lower)]
+    else:
+        products = [_times(a, b) for a in (x.lower, x.upper) for b in (y.lower, y.upper)]
+    low = upp = products[0]
+    for product in products[1:]:
+        low, upp = jnp.minimum(low, product), jnp.maximum(upp, product)
+    lower, upper = outward(low, upp)
+    # Where the product cannot be negative (or positive), the margin need not make it so.
+    same = ((x.lower >= 0) & (y.lower >= 0)) | ((x.upper <= 0) & (y.upper <= 0))
+    opposite = ((x.lower >= 0) & (y.upper <= 0)) | ((x.upper <= 0) & (y.lower >= 0))
+    lower = jnp.where(same, jnp.maximum(lower, 0), lower)
+    upper = jnp.where(opposite, jnp.minimum(upper, 0), upper)
+    return Interval._make(lower, upper)
+
+
+def scale(x: Interval, factor: Fraction) -> Interval:
+    """`factor·x` for an exact factor."""
+    fmt = format_of(x.dtype)
+    if factor == 1:
+        return x
+    if factor == -1:
+        return neg(x)
+    if not Fraction(fmt.tiny) <= abs(factor) <= Fraction(fmt.max):
+        return mul(x, constant(factor, x.dtype))
+    low, upp = bracket(factor, x.dtype)
+    near = min((low, upp), key=lambda f: abs(Fraction(f) - factor))
+    c = jnp.asarray(near, x.dtype)
+    first, last = (x.lower, x.upper) if factor > 0 else (x.upper, x.lower)
+    # Half an eps for the product and, if the factor is no float, half an eps for its own rounding (and their product).
+    lower, upper = outward(c * first, c * last, ulps=0.5 if low == upp else 1.25)
+    lower = jnp.where((first >= 0) if factor > 0 else (first <= 0), jnp.maximum(lower, 0), lower)
+    upper = jnp.where((last <= 0) if factor > 0 else (last >= 0), jnp.minimum(upper, 0), upper)
+    return Interval._make(lower, upper)
+
+
+def power(x: Interval, exponent: int) -> Interval:
+    """`xⁿ` for a natural number n: monotone on either side of zero, and even powers are not negative."""
+    assert exponent >= 0
+    if exponent == 0:
+        one = jnp.ones_like(x.lower)
+        return Interval._make(one, one)
+    if exponent == 1:
+        return x
+    if exponent % 2:
+        low, upp = _repeat(x.lower, exponent), _repeat(x.upper, exponent)
+        lower, upper = outward(low, upp, ulps=exponent)
+        # A power has the sign of its base, whatever the margin.
+        lower = jnp.where(x.lower >= 0, jnp.maximum(lower, 0), lower)
+        upper = jnp.where(x.upper <= 0, jnp.minimum(upper, 0), upper)
+        return Interval._make(lower, upper)
+    low = _repeat(x.mignitude, exponent)
+    upp = _repeat(x.magnitude, exponent)
+    lower, upper = outward(low, upp, ulps=exponent)
+    return Interval._make(jnp.maximum(lower, 0), upper)
+
+
+def _repeat(base: Array, exponent: int) -> Array:
+    # n − 1 roundings, each of half an eps, by any grouping; `power` allows n eps.
+    result = None
+    square = base
+    while exponent:
+        if exponent & 1:
+            result = square if result is None else result * square
+        exponent >>= 1
+        if exponent:
+            square = square * square
+    assert result is not None
+    return result

@@ -1,0 +1,114 @@
+"""Evaluation of a formula at exact points, with a running bound of its rounding error.
+
+A `Ball` is a computed value and a bound of its distance from the true one (running error analysis, N. Higham, Accuracy and
+Stability of Numerical Algorithms, 2nd ed., section 3.3). The bound is itself computed with fewer than 500 roundings, which the
+factor 1.01 in `interval` covers in float32 and float64. Cheaper than interval arithmetic where operands are points.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.extend.core import Primitive
+
+from ._elementary import evaluate, margin
+from ._interval import Interval
+from ._rounding import bracket, format_of, is_outward, outward
+
+
+class Ball(NamedTuple):
+    """A computed value and a bound of its error."""
+
+    value: Array
+    error: Array
+
+    def __add__(self, other: "Ball") -> "Ball":  # type: ignore[override]  # a tuple's + is not wanted here
+        value = self.value + other.value
+        return _rounded(value, self.error + other.error)
+
+    def __mul__(self, other: "Ball") -> "Ball":  # type: ignore[override]  # nor its *
+        value = self.value * other.value
+        error = jnp.abs(self.value) * other.error + jnp.abs(other.value) * self.error + self.error * other.error
+        return _rounded(value, error)
+
+    def __neg__(self) -> "Ball":
+        return Ball(-self.value, self.error)
+
+    def power(self, exponent: int) -> "Ball":
+        """A product of `exponent ≥ 1` equal factors."""
+        result = self
+        for _ in range(exponent - 1):
+            result = result * self
+        return result
+
+    def interval(self) -> Interval:
+        """What the ball encloses."""
+        if not is_outward():
+            return Interval._make(*outward(self.value, self.value))
+        radius = 1.01 * self.error
+        return Interval._make(*outward(self.value - radius, self.value + radius))
+
+
+def _rounded(value: Array, error: Array, ulps: float = 0.5) -> Ball:
+    fmt = format_of(value.dtype)
+    return Ball(value, error + (1.01 * ulps * fmt.eps) * jnp.abs(value) + 4 * fmt.tiny)
+
+
+def point(x: Array) -> Ball:
+    """An exact number."""
+    return Ball(x, jnp.zeros_like(x))
+
+
+def rational(value: Fraction, like: Array) -> Ball:
+    """An exact rational number, which need not be a float."""
+    low, upp = bracket(value, like.dtype)
+    near = min((low, upp), key=lambda f: abs(Fraction(f) - value))
+    error = bracket(abs(Fraction(near) - value), like.dtype)[1]
+    return Ball(jnp.asarray(near, like.dtype), jnp.asarray(error, like.dtype))
+
+
+def apply(primitive: Primitive, x: Ball, slope: float) -> Ball:
+    """An elementary function whose derivative is at most `slope` in absolute value, everywhere."""
+    value = evaluate(primitive, x.value)
+    return _rounded(value, slope * x.error, margin(primitive, value.dtype))
+
+
+def exp(x: Ball) -> Ball:
+    """`exp(x)` for `x ≤ 0`.
+
+    `|exp(x + e) − exp(x)| ≤ exp(x)·(exp(|e|) − 1) ≤ 1.72·exp(x)·|e|` while `|e| ≤ 1`, and always at most 1. The factor 2 also
+    pays for taking the computed value in place of `exp(x)`.
+    """
+    value = lax.exp(x.value)
+    change = jnp.where(x.error <= 1, 2 * value * x.error, 1.0)
+    return _rounded(value, change, margin(lax.exp_p, value.dtype))
+
+
+def logistic(x: Ball) -> Ball:
+    """`σ(x)`: its slope is at most ¼, and at most σ itself, as for `exp`."""
+    value = lax.logistic(x.value)
+    change = jnp.minimum(0.25, jnp.where(x.error <= 1, 2 * value, 0.25)) * x.error
+    return _rounded(value, change, margin(lax.logistic_p, value.dtype))
+
+
+def horner(coefficients: Sequence[Fraction], x: Ball) -> Ball:
+    """`Σ cₖ·xᵏ`; trailing zeros are allowed, and leading powers of x are factored out to keep relative accuracy at 0."""
+    c = list(coefficients)
+    shift = 0
+    while c and c[0] == 0:
+        c.pop(0)
+        shift += 1
+    while c and c[-1] == 0:
+        c.pop()
+    if not c:
+        return Ball(jnp.zeros_like(x.value), jnp.zeros_like(x.value))
+    result = rational(c[-1], x.value)
+    for coefficient in reversed(c[:-1]):
+        result = result * x
+        if coefficient:
+            result = result + rational(coefficient, x.value)
+    for _ in range(shift):
+        result = result * x
+    return result

@@ -1,0 +1,1 @@
+CRITICAL: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}

@@ -1,0 +1,97 @@
+"""The table of interval rules: one entry per primitive, none by default."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from jax.extend.core import ClosedJaxpr, Primitive
+
+_rules: dict[Primitive, Callable[..., Any]] = {}
+_inlined: dict[Primitive, Callable[[dict[str, Any]], ClosedJaxpr]] = {}
+
+rules: Mapping[Primitive, Callable[..., Any]] = MappingProxyType(_rules)
+inlined: Mapping[Primitive, Callable[[dict[str, Any]], ClosedJaxpr]] = MappingProxyType(_inlined)
+
+
+class UnsupportedPrimitiveError(NotImplementedError):
+    """A function uses an operation that has no interval rule.
+
+    Nothing is passed through by default: an operation without a rule has no known enclosure. The message names the operation
+    and the line that uses it. Rewrite that line with supported operations, or register a rule with
+    `sobolev_pruning.intervals.register_rule`.
+    """
+
+
+def defrule(primitive: Primitive, law: Callable[..., Any], *static: Any) -> None:
+    """Declares that `primitive` obeys `law`, with the static arguments that the law needs.
+
+    Raises:
+        ValueError: the primitive has a rule already.
+    """
+    _refuse_second(primitive)
+    _rules[primitive] = partial(law, primitive, *static)
+
+
+def definline(primitive: Primitive, body: Callable[[dict[str, Any]], ClosedJaxpr]) -> None:
+    """Declares that `primitive` calls the jaxpr that `body` finds in its parameters, and does nothing else.
+
+    Raises:
+        ValueError: the primitive has a rule already.
+    """
+    _refuse_second(primitive)
+    _inlined[primitive] = body
+
+
+def _refuse_second(primitive: Primitive) -> None:
+    if primitive in _rules or primitive in _inlined:
+        raise ValueError(
+            f"The primitive `{primitive.name}` has an interval rule already. A second one would silently replace a tested "
+            "enclosure; register a rule for a primitive of your own instead."
+        )
+
+
+def register_rule(primitive: Primitive, rule: Callable[..., Any]) -> None:
+    """Registers an interval rule for a primitive of your own.
+
+    Args:
+        primitive: A `jax.extend.core.Primitive`.
+        rule: Called as `rule(*operands, **params)` with the parameters of the equation. A float operand comes as an
+            `Interval` without subnormal ends (a constant as one whose `lower` and `upper` are the same array), an integer
+            or boolean one as an array, an undecided condition as a `Ternary`. Returns an `Interval` for a float result and an
+            array for an integer one, or a sequence of these if the primitive has several results. Use
+            `outward` to cover the rounding of what it computes.
+
+    Raises:
+        ValueError: the primitive has a rule already.
+    """
+    _refuse_second(primitive)
+    _rules[primitive] = rule
+
+
+def rule_for(primitive: Primitive) -> Callable[..., Any]:
+    """The rule of a primitive.
+
+    Raises:
+        UnsupportedPrimitiveError: there is none.
+    """
+    rule = _rules.get(primitive)
+    if rule is None:
+        raise UnsupportedPrimitiveError(unsupported_message(primitive.name))
+    return rule
+
+
+def unsupported_message(name: str, source: str | None = None, why: str = "") -> str:
+    """The text of an `UnsupportedPrimitiveError`."""
+    place = f", used at {source}," if source else ""
+    reason = why or "has no interval rule"
+    return (
+        f"The operation `{name}`{place} {reason}. Rewrite that line with supported operations "
+        "(`sobolev_pruning.intervals.supported_primitives()` lists them), or register a rule for it with "
+        "`sobolev_pruning.intervals.register_rule(primitive, rule)`."
+    )
+
+
+def supported_primitives() -> tuple[str, ...]:
+    """The names of all primitives that have a rule, sorted."""
+    return tuple(sorted(p.name for p in (*_rules, *_inlined)))

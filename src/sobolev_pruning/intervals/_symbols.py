@@ -1,0 +1,249 @@
+"""Normal forms of the elementwise primitives: how each one acts on polynomials.
+
+A function here returns the form of its result, or None where there is none; the result is then a variable of its own.
+"""
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.core import Primitive, primitives
+
+from . import _forms as forms
+from ._forms import ONE, ZERO, Polynomial, TooLarge
+
+if TYPE_CHECKING:
+    from ._interpret import Interpreter, Node
+
+Symbol = Callable[["Interpreter", list["Node"], dict[str, Any], Any], Polynomial | None]
+
+symbols: dict[Primitive, Symbol] = {}
+
+# Rearrangements of entries, which act on a form by acting on its variables.
+transparent: frozenset[Primitive] = frozenset(
+    {
+        lax.broadcast_in_dim_p,
+        lax.reshape_p,
+        lax.squeeze_p,
+        lax.transpose_p,
+        lax.slice_p,
+        lax.rev_p,
+        lax.stop_gradient_p,
+        lax.optimization_barrier_p,
+        primitives.copy_p,
+        primitives.name_p,
+    }
+)
+
+
+def _algebra(operation: Callable[..., Polynomial | None]) -> Symbol:
+    """A primitive that acts on polynomials as such."""
+
+    def symbol(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
+        operands = [walk.form(node) for node in inputs]
+        if any(p is None for p in operands):
+            return None
+        return operation(*operands)
+
+    return symbol
+
+
+def _function(operation: Callable[[Polynomial], Polynomial | None]) -> Symbol:
+    """A function of one operand; an operand that is no polynomial of one variable becomes a variable first."""
+
+    def symbol(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
+        (node,) = inputs
+        p = walk.form(node)
+        if p is None:
+            return None
+        try:
+            result = operation(p)
+        except TooLarge:
+            result = None
+        if result is None and p.value is None:
+            result = operation(walk.opaque(node))
+        return result
+
+    return symbol
+
+
+def _quotient(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
+    numerator, denominator = (walk.form(node) for node in inputs)
+    if numerator is None or denominator is None:
+        return None
+    inverse = forms.reciprocal(denominator)
+    return None if inverse is None else numerator * inverse
+
+
+def _integer_power(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
+    p, exponent = walk.form(inputs[0]), params["y"]
+    if p is None:
+        return None
+    if exponent >= 0:
+        return p**exponent
+    inverse = forms.reciprocal(p)
+    return None if inverse is None else inverse**-exponent
+
+
+def _line(walk: "Interpreter", node: "Node") -> Polynomial | None:
+    """The form of an operand of a comparison: a number or an affine function of one variable."""
+    p = walk.form(node)
+    if p is None or p.value is not None or p.affine() is not None:
+        return p
+    return walk.opaque(node)
+
+
+def _comparison(difference: Callable[[Polynomial, Polynomial], Polynomial], strict: bool) -> Symbol:
+    def symbol(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
+        if not all(jnp.issubdtype(n.aval.dtype, jnp.floating) for n in inputs):
+            return None
+        if any(node.infinite for node in inputs):
+            # Every real number is below ∞; only the order of the two matters.
+            gap = forms.Polynomial.constant(inputs[0].infinite - inputs[1].infinite)
+            return forms.above(difference(gap, ZERO), strict) if gap.value else None
+        x, y = (_line(walk, node) for node in inputs)
+        return None if x is None or y is None else forms.above(difference(x, y), strict)
+
+    return symbol
+
+
+def _equality(negated: bool) -> Symbol:
+    def symbol(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
+        if not all(jnp.issubdtype(n.aval.dtype, jnp.floating) for n in inputs):
+            return None
+        if sum(bool(node.infinite) for node in inputs) == 1:
+            return ONE if negated else ZERO  # a real number is not infinite
+        x, y = (walk.form(node) for node in inputs)
+        difference = None if x is None or y is None else (x - y).value
+        if difference is None:
+            return None
+        return ONE if (difference == 0) != negated else ZERO
+
+    return symbol
+
+
+def _piecewise(operation: Callable[..., Polynomial | None]) -> Symbol:
+    """A primitive that chooses between its operands by comparing them."""
+
+    def symbol(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
+        if any(node.infinite for node in inputs):
+            return None
+        operands = [_line(walk, node) for node in inputs]
+        return None if any(p is None for p in operands) else operation(*operands)
+
+    return symbol
+
+
+def _maximum(x: Polynomial, y: Polynomial) -> Polynomial | None:
+    on = forms.above(x - y, True)
+    return None if on is None else y + on * (x - y)
+
+
+def _minimum(x: Polynomial, y: Polynomial) -> Polynomial | None:
+    on = forms.above(x - y, True)
+    return None if on is None else x - on * (x - y)
+
+
+def _absolute(x: Polynomial) -> Polynomial | None:
+    on = forms.above(x, True)
+    return None if on is None else (on.scaled(Fraction(2)) - ONE) * x
+
+
+def _clamp(low: Polynomial, x: Polynomial, high: Polynomial) -> Polynomial | None:
+    bounded = _maximum(x, low)
+    if bounded is None or low.value is None or high.value is None or low.value > high.value:
+        return None
+    above = forms.above(x - high, True)
+    return None if above is None else bounded + above * (high - x)
+
+
+def _select(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
+    if len(inputs) != 3 or not jnp.issubdtype(aval.dtype, jnp.floating):
+        return None
+    on = inputs[0].form
+    if on is None or inputs[0].aval.dtype != bool:
+        return None
+    off_case, on_case = walk.form(inputs[1]), walk.form(inputs[2])
+    if off_case is None or on_case is None:
+        return None
+    return off_case + on * (on_case - off_case)
+
+
+def _convert(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
+    node = inputs[0]
+    if node.aval.dtype == aval.dtype:
+        return node.form
+    form = node.form
+    if form is None or not jnp.issubdtype(aval.dtype, jnp.floating):
+        return None
+    if form.value is not None:  # the conversion of a constant rounds it
+        rounded = np.asarray(float(form.value)).astype(aval.dtype)
+        return Polynomial.constant(Fraction(rounded.item())) if np.isfinite(rounded) else None
+    return form if node.aval.dtype == bool else None
+
+
+def _logical(operation: Callable[..., Polynomial | None]) -> Symbol:
+    def symbol(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
+        operands = [node.form for node in inputs]
+        if aval.dtype != bool or any(p is None for p in operands):
+            return None
+        return operation(*operands)
+
+    return symbol
+
+
+def _is_finite(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
+    return ONE  # of real numbers
+
+
+_ALGEBRA: dict[Primitive, Callable[..., Polynomial | None]] = {
+    lax.add_p: lambda x, y: x + y,
+    primitives.add_jaxvals_p: lambda x, y: x + y,
+    lax.sub_p: lambda x, y: x - y,
+    lax.mul_p: lambda x, y: x * y,
+    lax.neg_p: lambda x: -x,
+    lax.square_p: lambda x: x * x,
+}
+
+_PIECEWISE: dict[Primitive, Callable[..., Polynomial | None]] = {
+    lax.max_p: _maximum,
+    lax.min_p: _minimum,
+    lax.abs_p: _absolute,
+    lax.clamp_p: _clamp,
+}
+
+_FUNCTIONS: dict[Primitive, Callable[[Polynomial], Polynomial | None]] = {
+    lax.exp_p: forms.exp,
+    lax.expm1_p: forms.expm1,
+    lax.log_p: forms.log,
+    lax.log1p_p: forms.log1p,
+    lax.logistic_p: forms.logistic,
+    lax.tanh_p: forms.tanh,
+    lax.erf_p: forms.erf,
+    lax.erfc_p: forms.erfc,
+}
+
+symbols.update({p: _algebra(f) for p, f in _ALGEBRA.items()})
+symbols.update({p: _piecewise(f) for p, f in _PIECEWISE.items()})
+symbols.update({p: _function(f) for p, f in _FUNCTIONS.items()})
+symbols.update(
+    {
+        lax.div_p: _quotient,
+        lax.integer_pow_p: _integer_power,
+        lax.gt_p: _comparison(lambda x, y: x - y, True),
+        lax.ge_p: _comparison(lambda x, y: x - y, False),
+        lax.lt_p: _comparison(lambda x, y: y - x, True),
+        lax.le_p: _comparison(lambda x, y: y - x, False),
+        lax.eq_p: _equality(negated=False),
+        lax.ne_p: _equality(negated=True),
+        lax.is_finite_p: _is_finite,
+        lax.select_n_p: _select,
+        lax.convert_element_type_p: _convert,
+        lax.and_p: _logical(lambda x, y: x * y),
+        lax.or_p: _logical(lambda x, y: x + y - x * y),
+        lax.not_p: _logical(lambda x: ONE - x),
+    }
+)
