@@ -216,7 +216,7 @@ class BachelierBasket(AbstractReferenceWithTruth):
         move = math.sqrt(self.maturity_date - self.exposure_date) * z @ self.factor.T
         if self.antithetic:
             move = jnp.concatenate([move, -move])
-        return jnp.mean(call((x + move) @ self.weights, self.strike))
+        return jnp.mean(call((x[None] + move) @ self.weights, self.strike))
 
     def truth(self, x: Float[Array, "n d"]) -> Samples:
         """Closed-form price, deltas and Hessian at the spots `x` (Bachelier's formula for the basket).
@@ -231,8 +231,8 @@ class BachelierBasket(AbstractReferenceWithTruth):
         return Samples(
             x,
             (s * (u * cdf + pdf))[:, None],
-            (cdf[:, None] * w)[:, None, :],
-            (pdf / s)[:, None, None, None] * (w[:, None] * w[None, :]),
+            (cdf[:, None] * w[None])[:, None, :],
+            (pdf / s)[:, None, None, None] * (w[:, None] * w[None])[None, None],
         )
 
     def paths(
@@ -257,6 +257,6 @@ class BachelierBasket(AbstractReferenceWithTruth):
             jnp.arange(2 * n_steps) < n_steps, self.spot_volatility_multiplier, 1.0
         )
         z = jax.random.normal(key, (n, 2 * n_steps, self.dim_in))
-        moves = jnp.cumsum(scale[:, None] * (z @ self.factor.T), axis=1)
+        moves = jnp.cumsum(scale[None, :, None] * (z @ self.factor.T), axis=1)
         start = jnp.broadcast_to(self.initial_spots, (n, 1, self.dim_in))
         return times, jnp.concatenate([start, start + moves], axis=1)

@@ -42,7 +42,7 @@ class ModelLaw(eqx.Module):
     ) -> Float[Array, "n d"]:
         """Draw `n` spots `initial + factor @ z`."""
         z = jax.random.normal(key, (n, initial.shape[0]), initial.dtype)
-        return initial + z @ factor.T
+        return initial[None] + z @ factor.T
 
 
 def published_cube_width(dim: int) -> float:
@@ -80,7 +80,7 @@ class UniformCube(eqx.Module):
         """Draw `n` spots; the `factor` plays no part."""
         (d,) = initial.shape
         width = published_cube_width(d) if self.width is None else self.width
-        return initial + width * jax.random.uniform(key, (n, d), initial.dtype, minval=-0.5, maxval=0.5)
+        return initial[None] + width * jax.random.uniform(key, (n, d), initial.dtype, minval=-0.5, maxval=0.5)
 
 
 @final

@@ -1,5 +1,7 @@
 """The training loop: compiled chunks of many steps, with Python only between them."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import final
 
 import equinox as eqx
@@ -113,7 +115,8 @@ def fit(
             params, opt_state, running = state
             batch = normalise(reference.sample(key, batch_size))
             value, gradient = jax.value_and_grad(lambda p: loss(eqx.combine(p, static), batch))(params)
-            updates, new_opt_state = optimizer.update(gradient, opt_state, params)
+            with _lenient():
+                updates, new_opt_state = optimizer.update(gradient, opt_state, params)
             finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(updates))
             running = running & finite
             # After the first bad step nothing moves any more, so the parameters before it survive.
@@ -123,7 +126,8 @@ def fit(
 
         return jax.lax.scan(step, state, keys)
 
-    state = (params, optimizer.init(params), jnp.asarray(True))
+    with _lenient():
+        state = (params, optimizer.init(params), jnp.asarray(True))
     keys = jax.random.split(key, steps)
     losses: list[Float[np.ndarray, " chunk"]] = []
     reporter: ProgressReporter = Silent() if progress is None else progress
@@ -141,6 +145,13 @@ def fit(
     finally:
         reporter.stop()
     return FitResult(_replaced(surrogate, state[0], static), np.concatenate(losses))
+
+
+@contextlib.contextmanager
+def _lenient() -> Iterator[None]:
+    """JAX's default promotion for Optax, which raises floats to integer powers, also where the user set it to strict."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
 
 
 def _replaced(surrogate: Surrogate, params: MLP, static: MLP) -> Surrogate:

@@ -57,10 +57,11 @@ class Normalisation(eqx.Module):
 
     def normalise(self, samples: Samples) -> Samples:
         """Samples in normalised units; derivatives are scaled by the chain rule, so that they stay derivatives."""
-        ratio = self.x_scale / self.y_scale[:, None]
+        ratio = self.x_scale[None] / self.y_scale[:, None]
+        curvature_ratio = ratio[:, :, None] * self.x_scale[None, None]
         return Samples(
-            (samples.x - self.x_mean) / self.x_scale,
-            (samples.y - self.y_mean) / self.y_scale,
-            None if samples.dydx is None else samples.dydx * ratio,
-            None if samples.d2ydx2 is None else samples.d2ydx2 * ratio[:, :, None] * self.x_scale,
+            (samples.x - self.x_mean[None]) / self.x_scale[None],
+            (samples.y - self.y_mean[None]) / self.y_scale[None],
+            None if samples.dydx is None else samples.dydx * ratio[None],
+            None if samples.d2ydx2 is None else samples.d2ydx2 * curvature_ratio[None],
         )
