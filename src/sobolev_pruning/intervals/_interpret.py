@@ -157,8 +157,8 @@ class Interpreter:
         if not any(map(_needs_rule, (*avals, *(n.aval for n in inputs)))) and not any(
             isinstance(n._value, Ternary) or n._natural is not None for n in inputs
         ):
-            subfuns, params = primitive.get_bind_params(eqn.params)
-            results = primitive.bind(*subfuns, *map(self.value, inputs), **params)
+            params = primitive.get_bind_params(eqn.params)
+            results = primitive.bind(*map(self.value, inputs), **params)
             results = results if primitive.multiple_results else [results]
             return [self.exact(r, aval) for r, aval in zip(results, avals, strict=True)]
         rule = rules.get(primitive)
