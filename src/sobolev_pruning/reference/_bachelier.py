@@ -10,7 +10,7 @@ N. Kichler, S. Afghan, U. Naumann, *Towards Sobolev Pruning*, PASC '24, doi 10.1
 """
 
 import math
-from typing import Self, final
+from typing import final
 
 import equinox as eqx
 import jax
@@ -151,7 +151,7 @@ class BachelierBasket(AbstractReferenceWithTruth):
         self.antithetic = antithetic
 
     @classmethod
-    def random(cls, key: PRNGKeyArray, dim: int = 7, **options) -> Self:
+    def random(cls, key: PRNGKeyArray, dim: int = 7, **options) -> "BachelierBasket":
         """Draw weights, correlations and volatilities once, as in the published case study.
 
         Weights are uniform in [1, 10] and volatilities in [5, 50] before they are normalised; the correlation matrix
@@ -213,10 +213,11 @@ class BachelierBasket(AbstractReferenceWithTruth):
 
     def _payoff(self, x: Float[Array, " d"], z: Float[Array, "n_paths d"]) -> Float[Array, ""]:
         """Payoff at maturity, averaged over the paths that the normals `z` drive from the spots `x`."""
-        move = math.sqrt(self.maturity_date - self.exposure_date) * z @ self.factor.T
+        # The payoff sees the assets only through the basket, so their moves are contracted with the weights at once.
+        moves = math.sqrt(self.maturity_date - self.exposure_date) * (z @ (self.weights @ self.factor))
         if self.antithetic:
-            move = jnp.concatenate([move, -move])
-        return jnp.mean(call((x[None] + move) @ self.weights, self.strike))
+            moves = jnp.concatenate([moves, -moves])
+        return jnp.mean(call(x @ self.weights + moves, self.strike))
 
     def truth(self, x: Float[Array, "n d"]) -> Samples:
         """Closed-form price, deltas and Hessian at the spots `x` (Bachelier's formula for the basket).

@@ -1,6 +1,7 @@
 """What the library makes: a network between a normalisation and its inverse."""
 
-from typing import Self, final
+from collections.abc import Sequence
+from typing import final
 
 import equinox as eqx
 import jax
@@ -39,9 +40,15 @@ class Surrogate(eqx.Module):
 
     def __call__(self, x: Float[Array, " d"]) -> Float[Array, " m"]:
         """Values at one sample, in physical units."""
+        return self.forward(x)[0]
+
+    def forward(
+        self, x: Float[Array, " d"], taps: Sequence[Float[Array, " _"]] | None = None
+    ) -> tuple[Float[Array, " m"], tuple[Float[Array, " _"], ...]]:
+        """Values at one sample, in physical units, and every hidden node of the network; see `MLP.forward`."""
         units = self.normalisation
-        y = self.network((x - units.x_mean) / units.x_scale)
-        return units.y_mean + units.y_scale * y
+        y, nodes = self.network.forward((x - units.x_mean) / units.x_scale, taps)
+        return units.y_mean + units.y_scale * y, nodes
 
     def gradient(self, x: Float[Array, " d"]) -> Float[Array, "m d"]:
         """Jacobian at one sample, in physical units."""
@@ -65,7 +72,7 @@ class Surrogate(eqx.Module):
 
         return Samples(x, *jax.lax.map(one, x, batch_size=min(batch_size, x.shape[0])))
 
-    def with_provenance(self, **facts: str) -> Self:
+    def with_provenance(self, **facts: str) -> "Surrogate":
         """The same surrogate with facts about its origin added; later ones replace earlier ones of that name."""
         merged = dict(self.provenance) | facts
         return type(self)(self.network, self.normalisation, tuple(merged.items()))

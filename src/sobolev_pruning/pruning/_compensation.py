@@ -1,0 +1,174 @@
+"""What replaces removed nodes: constants folded into biases, or a least-squares refit of the weights that remain."""
+
+import abc
+from typing import final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..intervals import Interval, inclusion
+from ..surrogate import MLP, Dense, Surrogate
+from ._kept import Kept
+from ._regions import AbstractRegion
+from ._significance import enclose_nodes
+from ._traces import LayerTraces, trace_layers
+
+
+class AbstractCompensation(eqx.Module):
+    """How the kept part of a network takes over for the removed part."""
+
+    @abc.abstractmethod
+    def __call__(self, surrogate: Surrogate, kept: Kept) -> MLP:
+        """The small network that keeps the given nodes."""
+
+
+@final
+class Midpoint(AbstractCompensation):
+    """Every removed node becomes a constant, the midpoint of its enclosure, folded into the biases it feeds.
+
+    A removed layer becomes an affine map, so that its neighbours merge: its nodes `φ(p)` are replaced by
+    `mid[φ(p)] + mid[φ'(p)] (p − mid[p])`, with the enclosures of the pre-activation p over the region.
+
+    Attributes:
+        region: over which the nodes are enclosed; the hull of the enclosures over its boxes counts.
+
+    Reference: Kichler et al. (2024); S. Afghan, U. Naumann, ICCS 2020, for nodes. The rule for layers is our own.
+    """
+
+    region: AbstractRegion
+
+    def __call__(self, surrogate: Surrogate, kept: Kept) -> MLP:
+        """The small network that keeps the given nodes."""
+        network = surrogate.network
+        inputs, nodes = _hulls(surrogate, self.region)
+        layers: list[Dense] = []
+        # The affine map from the last kept nodes (or the inputs) to the nodes that feed the layer at hand.
+        feed: Dense | None = None
+        for i, layer in enumerate(network.layers):
+            if feed is not None:
+                layer = Dense(layer.weight @ feed.weight, layer.weight @ feed.bias + layer.bias)
+            if i == len(network.layers) - 1:
+                layers.append(layer)
+                break
+            middle = nodes[i].midpoint
+            chosen = kept.hidden[i]
+            if chosen is None:
+                below = inputs if i == 0 else nodes[i - 1]
+                pre = inclusion(lambda x, layer=network.layers[i]: layer(x))(below)
+                derivative = jax.vmap(jax.grad(network.activation))
+                slope = inclusion(derivative)(pre).midpoint
+                feed = Dense(slope[:, None] * layer.weight, middle + slope * (layer.bias - pre.midpoint))
+                continue
+            index = jnp.asarray(chosen)
+            layers.append(Dense(layer.weight[index], layer.bias[index]))
+            selection = jnp.zeros((network.widths[i + 1], len(chosen)), layer.weight.dtype)
+            selection = selection.at[index, jnp.arange(len(chosen))].set(1)
+            feed = Dense(selection, middle.at[index].set(0))
+        return MLP(tuple(layers), network.activation)
+
+
+def _hulls(surrogate: Surrogate, region: AbstractRegion) -> tuple[Interval, tuple[Interval, ...]]:
+    """Normalised inputs and all hidden nodes over the whole region: the hull over its boxes."""
+    enclosed = enclose_nodes(surrogate, region, rounding="outward")
+    units = surrogate.normalisation
+    inputs = inclusion(lambda x: (x - units.x_mean) / units.x_scale)(_hull_of_boxes(enclosed.inputs))
+    return inputs, tuple(_hull_of_boxes(n) for n in enclosed.nodes)
+
+
+def _hull_of_boxes(boxes: Interval) -> Interval:
+    return Interval(jnp.min(boxes.lower, axis=0), jnp.max(boxes.upper, axis=0))
+
+
+@final
+class LeastSquares(AbstractCompensation):
+    """The weights of each kept layer are refitted, so that its pre-activations stay what they were.
+
+    Layer by layer from the inputs, weights and bias of the kept nodes are the least-squares solution of
+
+        Σ ‖A W + b − P‖² + λ c Σ ‖∂A W − ∂P‖²
+
+    over the samples, with P the pre-activations of those nodes in the original network, A the activations of the last
+    kept layer of the *small* network (so that later layers repair the errors of earlier ones), and ∂ their Jacobians
+    with respect to the normalised inputs. Both terms are linear in W. The constant c, the variance of P over the mean
+    square of ∂P, brings them to one scale, as `SobolevLoss` does. Removed layers need no rule of their own: the next
+    kept layer is fitted on what is left below it.
+
+    Solved in double precision on the host, by the singular value decomposition, so that redundant nodes do no harm.
+
+    Attributes:
+        x: samples of the inputs, `(n, d)`, in physical units.
+        gradient_weight: λ; zero fits the values alone.
+
+    Raises:
+        ValueError: no samples, or a negative weight.
+    """
+
+    x: Float[Array, "n d"]
+    gradient_weight: float = 1.0
+
+    def __check_init__(self) -> None:
+        if self.x.ndim != 2 or self.x.shape[0] == 0:
+            raise ValueError(f"`x` has shape {self.x.shape}; a refit needs samples, (n, d) with n at least 1.")
+        if not self.gradient_weight >= 0:
+            raise ValueError(f"`gradient_weight` is {self.gradient_weight}; it must be zero or positive.")
+
+    def __call__(self, surrogate: Surrogate, kept: Kept) -> MLP:
+        """The small network that keeps the given nodes."""
+        return self.refit(surrogate, trace_layers(surrogate, self.x), kept)[0]
+
+    def refit(self, surrogate: Surrogate, original: LayerTraces, kept: Kept) -> tuple[MLP, float]:
+        """The small network, and the relative residual of its output.
+
+        Args:
+            surrogate: the original network.
+            original: its `trace_layers` at `x`; computed once for any number of choices of nodes.
+            kept: the nodes that survive.
+
+        Returns:
+            The network, and what is left of the sum above at the output layer, relative to the variance of the output.
+        """
+        network = surrogate.network
+        n, d = original.x.shape
+        nodes, slopes = original.x, np.broadcast_to(np.eye(d), (n, d, d))
+        layers: list[Dense] = []
+        residual = 0.0
+        for i, layer in enumerate(network.layers):
+            is_output = i == len(network.layers) - 1
+            chosen = tuple(range(network.widths[-1])) if is_output else kept.hidden[i]
+            if chosen is None:
+                continue
+            goal, goal_slopes = original.pre[i][:, chosen], original.pre_jacobians[i][:, chosen]
+            variance, square = goal.var(axis=0).sum(), (goal_slopes**2).sum() / n
+            scale = np.sqrt(self.gradient_weight * (variance / square if square > 0 else 1.0))
+            matrix = np.vstack([np.hstack([nodes, np.ones((n, 1))]), scale * _rows_per_input(slopes, padding=1)])
+            right = np.vstack([goal, scale * _rows_per_input(goal_slopes)])
+            solution, *_ = np.linalg.lstsq(matrix, right, rcond=_RCOND)
+            weight, bias = solution[:-1].T, solution[-1]
+            layers.append(Dense(jnp.asarray(weight, layer.weight.dtype), jnp.asarray(bias, layer.bias.dtype)))
+            if is_output:
+                square = ((matrix @ solution - right) ** 2).sum() / n
+                residual = float(square / variance) if variance > 0 else float(square)
+            else:
+                nodes, slopes = _activate(network, nodes @ weight.T + bias, np.einsum("kq,nqd->nkd", weight, slopes))
+        return MLP(tuple(layers), network.activation), residual
+
+
+# Singular values below this share of the largest are noise of single precision; keeping them would only let nearly
+# equal nodes take weights of opposite signs and any size.
+_RCOND = 1e-6
+
+
+def _rows_per_input(jacobians: np.ndarray, padding: int = 0) -> np.ndarray:
+    """One row for each sample and input: `(n, k, d)` becomes `(n d, k + padding)`, padded with zeros."""
+    n, k, d = jacobians.shape
+    return np.pad(jacobians.transpose(0, 2, 1).reshape(n * d, k), ((0, 0), (0, padding)))
+
+
+def _activate(network: MLP, pre: np.ndarray, pre_slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes after the activation, `(n, k)`, and their Jacobians, `(n, k, d)`."""
+    p = jnp.asarray(pre, network.layers[0].weight.dtype)
+    nodes, slope = jax.jvp(network.activation, (p,), (jnp.ones_like(p),))
+    return np.asarray(nodes, np.float64), np.asarray(slope, np.float64)[:, :, None] * pre_slopes

@@ -1,0 +1,91 @@
+"""In which order nodes are kept: the most significant first, or the most significant that says something new."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Array, Float
+
+from ..surrogate import Surrogate
+from ._kept import Kept
+from ._significance import Significance
+from ._traces import trace_layers
+
+
+@final
+@dataclass(frozen=True)
+class Ranking:
+    """The nodes of every hidden layer, the first to keep first.
+
+    Attributes:
+        orders: for each hidden layer all its node indices, `(n_nodes,)`.
+    """
+
+    orders: tuple[np.ndarray, ...]
+
+    def keep(self, widths: Sequence[int | None]) -> Kept:
+        """Keep the first nodes of each layer.
+
+        Args:
+            widths: nodes to keep in each hidden layer, first to last; `None` removes the layer.
+
+        Raises:
+            ValueError: a wrong number of layers, no node, or more nodes than there are; the message names the layer.
+        """
+        if len(widths) != len(self.orders):
+            raise ValueError(
+                f"`widths` names {len(widths)} hidden layers, the network has {len(self.orders)}; give a number, or "
+                "None for a layer to remove, for each of them."
+            )
+        hidden = []
+        for i, (width, order) in enumerate(zip(widths, self.orders, strict=True)):
+            if width is None:
+                hidden.append(None)
+                continue
+            if not 1 <= width <= order.size:
+                raise ValueError(
+                    f"`widths[{i}]` asks for {width} nodes of hidden layer {i}, which has {order.size}; keep 1 to "
+                    f"{order.size}, or None to remove the layer."
+                )
+            hidden.append(tuple(sorted(int(j) for j in order[:width])))
+        return Kept(tuple(hidden), tuple(order.size for order in self.orders))
+
+
+def rank_by_significance(scores: Significance) -> Ranking:
+    """The most significant nodes first; for several outputs the largest score counts.
+
+    Equal scores keep the order of the nodes.
+    """
+    return Ranking(tuple(np.argsort(-np.asarray(score), kind="stable") for score in scores.of_nodes()))
+
+
+def rank_distinct(scores: Significance, surrogate: Surrogate, x: Float[Array, "n d"]) -> Ranking:
+    """The most significant nodes first, discounting what the nodes before them already say.
+
+    Two significant nodes that are nearly the same function of the input are worth little more than one, and a refit
+    on both needs large weights of opposite signs. So every node is a vector, its values and input Jacobians over the
+    samples, of length equal to its significance; the QR decomposition with column pivoting (G. Golub, C. Van Loan,
+    *Matrix Computations*, section 5.4.2) then takes, again and again, the node with the most significance left once
+    the span of those taken before is projected out.
+
+    Args:
+        scores: significance of the nodes.
+        surrogate: the network.
+        x: samples at which nodes are compared, `(n, d)`, in physical units.
+    """
+    layers = trace_layers(surrogate, x)
+    orders = []
+    for score, nodes, slopes in zip(scores.of_nodes(), layers.nodes, layers.node_jacobians, strict=True):
+        centred = nodes - nodes.mean(axis=0)
+        square = (slopes**2).sum()
+        scale = np.sqrt((centred**2).sum() / square) if square > 0 else 1.0
+        columns = np.vstack([centred, scale * np.moveaxis(slopes, 1, 2).reshape(-1, nodes.shape[1])])
+        length = np.linalg.norm(columns, axis=0)
+        columns *= np.asarray(score, np.float64) / np.where(length > 0, length, 1.0)
+        # The triangular factor has the geometry of the columns in far fewer rows.
+        triangle = np.linalg.qr(columns, mode="r")
+        _, _, order = scipy.linalg.qr(triangle, mode="economic", pivoting=True)
+        orders.append(order)
+    return Ranking(tuple(orders))
