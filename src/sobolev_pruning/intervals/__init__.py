@@ -23,10 +23,11 @@ from ._registry import (
     rules,
     supported_primitives,
 )
-from ._rounding import outward
+from ._rounding import Rounding, outward
 
 __all__ = [
     "Interval",
+    "Rounding",
     "Ternary",
     "UnsupportedPrimitiveError",
     "hull",
