@@ -29,8 +29,12 @@ class Samples(eqx.Module):
     d2ydx2: Float[Array, "n m d d"] | None = None
 
     def __check_init__(self) -> None:
-        n, d = self.x.shape
-        m = self.y.shape[-1]
+        for name, part in (("x", self.x), ("y", self.y)):
+            if part.ndim != 2:
+                raise ValueError(
+                    f"`{name}` has shape {part.shape}; give one row for each sample, also where a row holds one number."
+                )
+        (n, d), m = self.x.shape, self.y.shape[1]
         expected = {"y": (n, m), "dydx": (n, m, d), "d2ydx2": (n, m, d, d)}
         for name, shape in expected.items():
             part = getattr(self, name)

@@ -1,7 +1,7 @@
 """Laws of the inputs at which a basket model is sampled: where a surrogate learns, and where it is judged."""
 
 import math
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 
+@runtime_checkable
 class SpotLaw(Protocol):
     """Draws spots at the exposure date from the scaled Brownian factor of a model.
 

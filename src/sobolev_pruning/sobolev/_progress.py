@@ -1,6 +1,6 @@
 """What a user sees while a network trains."""
 
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.progress import (
 )
 
 
+@runtime_checkable
 class ProgressReporter(Protocol):
     """Told about a fit from its start to its end, whatever ends it."""
 

@@ -1,5 +1,6 @@
 """Surrogates on disk: safetensors with the architecture in its metadata. Loading runs no code from the file."""
 
+import itertools
 import json
 import os
 import tempfile
@@ -112,18 +113,26 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
         )
     try:
         config = json.loads(metadata["config"])
-        widths = config["widths"]
-        n_layers = len(widths) - 1
-        weights = [tensors[f"layers.{i}.weight"] for i in range(n_layers)]
-        biases = [tensors[f"layers.{i}.bias"] for i in range(n_layers)]
-        units = [tensors[name] for name in _UNITS]
-        name = config["activation"]
+        widths = [int(width) for width in config["widths"]]
+        name = str(config["activation"])
         provenance = tuple((str(k), str(v)) for k, v in config["provenance"].items())
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: the surrogate is incomplete or damaged ({type(error).__name__}: {error}).") from None
-    if [w.shape for w in weights] != list(zip(widths[1:], widths[:-1], strict=True)):
-        raise ValueError(f"{path}: the weights do not have the widths {widths} that the file states.")
-    if weights[0].dtype == np.float64 and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
+    if len(widths) < 2:
+        raise ValueError(f"{path}: the file states the widths {widths}; a network has at least two.")
+    d, m = widths[0], widths[-1]
+    shapes: dict[str, tuple[int, ...]] = dict(zip(_UNITS, [(d,), (d,), (m,), (m,)], strict=True))
+    for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
+        shapes |= {f"layers.{i}.weight": (n_out, n_in), f"layers.{i}.bias": (n_out,)}
+    for tensor in sorted(shapes.keys() | tensors.keys()):
+        wanted = shapes.get(tensor, "absent")
+        found = tensors[tensor].shape if tensor in tensors else "absent"
+        if wanted != found:
+            raise ValueError(f"{path}: `{tensor}` is {found}; with the stated widths {widths} it is {wanted}.")
+    dtypes = {tensor.dtype for tensor in tensors.values()}
+    if dtypes not in ({np.dtype(np.float32)}, {np.dtype(np.float64)}):
+        raise ValueError(f"{path}: the tensors are {sorted(map(str, dtypes))}; all must be float32, or all float64.")
+    if np.dtype(np.float64) in dtypes and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
         raise ValueError(
             f"{path}: the surrogate is in float64, and JAX is set to float32. Call "
             '`jax.config.update("jax_enable_x64", True)` before anything else.'
@@ -133,5 +142,6 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
         raise ValueError(
             f"{path}: the activation {name!r} is none that a name can stand for; pass the function as `activation=`."
         )
-    layers = tuple(Dense(jnp.asarray(w), jnp.asarray(b)) for w, b in zip(weights, biases, strict=True))
-    return Surrogate(MLP(layers, chosen), Normalisation(*map(jnp.asarray, units)), provenance)
+    arrays = {tensor: jnp.asarray(array) for tensor, array in tensors.items()}
+    layers = [Dense(arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"]) for i in range(len(widths) - 1)]
+    return Surrogate(MLP(tuple(layers), chosen), Normalisation(*(arrays[unit] for unit in _UNITS)), provenance)

@@ -65,7 +65,14 @@ class Surrogate(eqx.Module):
         Args:
             x: inputs, `(n, d)`.
             batch_size: samples that are evaluated together.
+
+        Raises:
+            ValueError: no inputs, or a batch size below 1.
         """
+        if x.shape[0] == 0:
+            raise ValueError(f"`x` has shape {x.shape}; give at least one sample.")
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` is {batch_size}; it must be at least 1.")
 
         def one(x: Float[Array, " d"]):
             return self(x), self.gradient(x), self.hessian(x)
