@@ -40,7 +40,7 @@ class Node(NamedTuple):
 
 
 class Fragment(NamedTuple):
-    """Nodes that map `argument` to `value` and `slope`; either may also be a constant."""
+    """Nodes that map `argument` to `value` and `slope`; the slope may also be a constant."""
 
     argument: str
     value: str
@@ -81,6 +81,15 @@ def translate(activation: Callable[[Array], Array], dtype: np.dtype) -> Fragment
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     nodes = [Node(n.op_type, list(n.input), list(n.output), list(n.attribute)) for n in graph.node]
     argument, (value, slope) = graph.input[0].name, (output.name for output in graph.output)
+    moving = {argument}
+    for node in nodes:
+        if moving & set(node.inputs):
+            moving |= set(node.outputs)
+    if value not in moving:
+        raise NotImplementedError("it does not depend on its argument")
+    if slope not in moving:
+        # As that of `x + x`, which is computed from constants and would not have the shape of a batch.
+        slope, constants["constant_slope"] = "constant_slope", np.asarray(function(jnp.zeros((), dtype))[1])
     return _simplified(Fragment(argument, value, slope, nodes, constants))
 
 
@@ -102,7 +111,7 @@ def _simplified(fragment: Fragment) -> Fragment:
         else:
             raise NotImplementedError(f"it needs the ONNX operator {node.operator}, which is not elementwise")
     value, slope = (same.get(name, name) for name in (fragment.value, fragment.slope))
-    used = {value, slope, *(name for node in nodes for name in node.inputs)}
+    used = {slope, *(name for node in nodes for name in node.inputs)}
     constants = {name: array.reshape(()) for name, array in fragment.constants.items() if name in used}
     return Fragment(fragment.argument, value, slope, nodes, constants)
 

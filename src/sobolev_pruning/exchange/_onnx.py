@@ -181,8 +181,6 @@ class _Graph:
             )
             node.attribute.extend(attributes)
             self.nodes.append(node)
-        if fragment.value in fragment.constants:
-            raise NotImplementedError("it does not depend on its argument")
         return names[fragment.value], fragment.constants.get(fragment.slope, names[fragment.slope])
 
 
@@ -295,7 +293,7 @@ def _verified(
             f"the activation `{name}` cannot be exported in {x.dtype}: onnxruntime lacks a kernel ({error})."
         ) from error
 
-    expected = [np.asarray(part) for part in eqx.filter_jit(_values_and_gradients)(surrogate, jnp.asarray(x))]
+    expected = [np.asarray(part) for part in _values_and_gradients(surrogate, jnp.asarray(x))]
     if not all(np.all(np.isfinite(part)) for part in expected):
         raise OnnxExportError("the surrogate itself is not finite at some of the checked inputs.")
     absolute = np.zeros(2)
@@ -322,6 +320,7 @@ def _verified(
     return float(absolute[0]), float(absolute[1]), relative
 
 
+@eqx.filter_jit
 def _values_and_gradients(surrogate: Surrogate, x: Float[Array, "n d"]):
     return jax.vmap(surrogate)(x), jax.vmap(surrogate.gradient)(x)
 
