@@ -1,17 +1,18 @@
 """Guaranteed enclosures of JAX functions and of their derivatives.
 
-`inclusion(f)` maps intervals to an interval that contains every value of `f` on them. What is guaranteed, in plain words: the enclosure
-contains the range of the *exact function of real numbers* that the jaxpr of `f` describes, with its float constants taken as they
-are. The rounding of the interval computation itself is covered. What is not said: that the enclosure contains what a
-floating-point evaluation of `f` returns, which has rounding errors of its own. The margins are proved for correctly rounded operations
-and dot products, and measured, then doubled, for elementary functions (`benchmarks/ulp_error.py`).
+`inclusion(f)` maps intervals to an interval that contains every value of `f` on them. What is guaranteed, in plain
+words: the enclosure contains the range of the *exact function of real numbers* that the jaxpr of `f` describes, with
+its float constants taken as they are. The rounding of the interval computation itself is covered. What is not said:
+that the enclosure contains what a floating-point evaluation of `f` returns, which has rounding errors of its own. The
+margins are proved for correctly rounded operations and dot products, and measured, then doubled, for elementary
+functions (`benchmarks/ulp_error.py`).
 
     box = Interval.from_midpoint(x, 0.1)
     values = inclusion(network)(box)
     adjoints = inclusion(jax.grad(network))(box)
 
-Interval adjoints are the inclusion of the reverse-mode derivative. Activations and their derivatives are recognised in the
-jaxpr by their algebra, and enclosed by their exact ranges.
+Interval adjoints are the inclusion of the reverse-mode derivative. Activations and their derivatives are recognised
+in the jaxpr by their algebra, and enclosed by their exact ranges.
 """
 
 from ._inclusion import inclusion

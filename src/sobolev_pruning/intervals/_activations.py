@@ -1,8 +1,9 @@
 """The functions of one variable whose exact ranges are known: activations and their derivatives.
 
-They are built with the algebra of `_forms`, from the same constants that `jax.nn` rounds to float32 or float64, so that what
-is enclosed is the function that the program computes and not its idealisation. Two functions that differ by a factor, an added
-constant or a scaled argument share one entry: tanh is σ, any Swish is SiLU, and Softplus' derivatives are σ's.
+They are built with the algebra of `_forms`, from the same constants that `jax.nn` rounds to float32 or float64, so
+that what is enclosed is the function that the program computes and not its idealisation. Two functions that differ by
+a factor, an added constant or a scaled argument share one entry: tanh is σ, any Swish is SiLU, and Softplus'
+derivatives are σ's.
 """
 
 from collections.abc import Iterator

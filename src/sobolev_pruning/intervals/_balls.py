@@ -1,8 +1,9 @@
 """Evaluation of a formula at exact points, with a running bound of its rounding error.
 
-A `Ball` is a computed value and a bound of its distance from the true one (running error analysis, N. Higham, Accuracy and
-Stability of Numerical Algorithms, 2nd ed., section 3.3). The bound is itself computed with fewer than 500 roundings, which the
-factor 1.01 in `interval` covers in float32 and float64. Cheaper than interval arithmetic where operands are points.
+A `Ball` is a computed value and a bound of its distance from the true one (running error analysis, N. Higham,
+Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.3). The bound is itself computed with fewer than
+500 roundings, which the factor 1.01 in `interval` covers in float32 and float64. Cheaper than interval arithmetic
+where operands are points.
 """
 
 from collections.abc import Sequence
@@ -78,8 +79,8 @@ def apply(primitive: Primitive, x: Ball, slope: float) -> Ball:
 def exp(x: Ball) -> Ball:
     """`exp(x)` for `x ≤ 0`.
 
-    `|exp(x + e) − exp(x)| ≤ exp(x)·(exp(|e|) − 1) ≤ 1.72·exp(x)·|e|` while `|e| ≤ 1`, and always at most 1. The factor 2 also
-    pays for taking the computed value in place of `exp(x)`.
+    `|exp(x + e) − exp(x)| ≤ exp(x)·(exp(|e|) − 1) ≤ 1.72·exp(x)·|e|` while `|e| ≤ 1`, and always at most 1. The
+    factor 2 also pays for taking the computed value in place of `exp(x)`.
     """
     value = lax.exp(x.value)
     change = jnp.where(x.error <= 1, 2 * value * x.error, 1.0)

@@ -1,7 +1,8 @@
 """Error margins of XLA's elementary functions.
 
-An entry is twice the largest error that `benchmarks/ulp_error.py` measured, in units of `eps·|result|`, over short and long arrays:
-for float32 a strided sweep of all bit patterns, for float64 random and adversarial samples. *Measured*, not proved.
+An entry is twice the largest error that `benchmarks/ulp_error.py` measured, in units of `eps·|result|`, over short
+and long arrays: for float32 a strided sweep of all bit patterns, for float64 random and adversarial samples.
+*Measured*, not proved.
 """
 
 from typing import NamedTuple
@@ -20,7 +21,8 @@ class Margin(NamedTuple):
     float64: float
 
 
-# Printed by `python benchmarks/ulp_error.py 60000` on a CPU, doubled and rounded up, and at least 4 where no proof is at hand.
+# Printed by `python benchmarks/ulp_error.py 60000` on a CPU, doubled and rounded up, and at least 4 where no proof is
+# at hand.
 MARGINS: dict[Primitive, Margin] = {
     lax.exp_p: Margin(4, 4),
     lax.exp2_p: Margin(70, 720),
@@ -51,7 +53,7 @@ MARGINS: dict[Primitive, Margin] = {
 
 def margin(primitive: Primitive, dtype: DTypeLike) -> float:
     """The margin of a primitive in units of `eps·|result|`."""
-    return MARGINS[primitive][0 if format_of(dtype).mantissa == 23 else 1]
+    return float(MARGINS[primitive][0 if format_of(dtype).mantissa == 23 else 1])
 
 
 # Primitives that carry an `accuracy`; the margins hold for the default.

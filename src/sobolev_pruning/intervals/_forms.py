@@ -1,10 +1,11 @@
 """Normal forms: polynomials with exact rational coefficients over the elementwise atoms of a program.
 
 Interval arithmetic forgets that two operands are the same variable, and loses most where a function of one variable is
-written with several: SiLU is `x·σ(x)`, its derivative `σ + x·σ − x·σ²`. Here every elementwise value carries a polynomial
-over *atoms*: variables of the program, functions of polynomials (σ, exp, erf, softplus), and indicators of half lines. The
-identities of these functions rewrite to one form what automatic differentiation arranges in many, so that an equality of
-polynomials proves that two programs compute the same function of real numbers. Names of functions play no part.
+written with several: SiLU is `x·σ(x)`, its derivative `σ + x·σ − x·σ²`. Here every elementwise value carries a
+polynomial over *atoms*: variables of the program, functions of polynomials (σ, exp, erf, softplus), and indicators of
+half lines. The identities of these functions rewrite to one form what automatic differentiation arranges in many, so
+that an equality of polynomials proves that two programs compute the same function of real numbers. Names of functions
+play no part.
 
 The identities:
 
@@ -12,7 +13,8 @@ The identities:
 * `erfc u = 1 − erf u`, `erf(−u) = −erf u`
 * `log(1 + eᵘ) = softplus u`, `softplus(−u) = softplus(u) − u`, `exp(u − softplus u) = σ(u)`
 * `exp(u)·σ(u) = exp(u) − σ(u)`, `exp(−u)·σ(u) = 1 − σ(u)`
-* `H² = H` for an indicator, and `f(a + H·(b − a)) = f(a) + H·(f(b) − f(a))`: a function of a choice is a choice of functions
+* `H² = H` for an indicator, and `f(a + H·(b − a)) = f(a) + H·(f(b) − f(a))`: a function of a choice is a choice of
+  functions
 """
 
 from collections.abc import Callable, Iterable, Mapping

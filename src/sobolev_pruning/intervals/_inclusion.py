@@ -26,14 +26,14 @@ def inclusion(f: Callable[..., Any], *, rounding: Rounding = "outward") -> Calla
 
     Args:
         f: A function that JAX can trace, of pytrees of arrays. It is traced once per structure, shape and dtype.
-        rounding: `"outward"` covers all rounding errors. `"nearest"` leaves the margins out, which is cheaper; nothing is
-            then guaranteed, and the result serves for rankings only.
+        rounding: `"outward"` covers all rounding errors. `"nearest"` leaves the margins out, which is cheaper;
+            nothing is then guaranteed, and the result serves for rankings only.
 
     Returns:
-        A function of the same arguments, each leaf of which is an `Interval` or, if it is exact, an array. Returns the pytree
-        that `f` returns with an `Interval` in place of every float array. Integers and booleans are returned as arrays; a
-        boolean that depends on an interval is returned as a `Ternary`. It is jitted, and may be transformed by `jax.jit`,
-        `jax.vmap` and `jax.grad`.
+        A function of the same arguments, each leaf of which is an `Interval` or, if it is exact, an array. Returns
+        the pytree that `f` returns with an `Interval` in place of every float array. Integers and booleans are
+        returned as arrays; a boolean that depends on an interval is returned as a `Ternary`. It is jitted, and may be
+        transformed by `jax.jit`, `jax.vmap` and `jax.grad`.
 
     Raises:
         ValueError: `rounding` is not one of the two.

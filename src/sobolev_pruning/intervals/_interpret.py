@@ -1,8 +1,8 @@
 """The walk over a jaxpr: every equation is read as its interval counterpart.
 
 The walk knows nothing of the meaning of operations: rules give enclosures (`_registry.py`), `_symbols.py` gives normal
-forms, `_ranges.py` the enclosure of a normal form. It decides once what a constant becomes, and evaluates elementwise values
-only when something that is not elementwise needs them.
+forms, `_ranges.py` the enclosure of a normal form. It decides once what a constant becomes, and evaluates elementwise
+values only when something that is not elementwise needs them.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var
 
@@ -126,7 +127,7 @@ class Interpreter:
             node.infinite = 1 if uniform > 0 else -1
         return node
 
-    def interval(self, x: Interval, aval: Any) -> Node:
+    def interval(self, x: Interval | Ternary, aval: Any) -> Node:
         """A node for an interval that a user or a rule gives."""
         return self.new(aval, x)
 
@@ -246,6 +247,8 @@ def rename(p: Polynomial, images: dict[Variable, Variable]) -> Polynomial:
                 return Polynomial.of(Function(name, argument.substitute(image)))
             case Indicator(variable, threshold, strict):
                 return Polynomial.of(Indicator(images[variable], threshold, strict))
+            case _:
+                raise AssertionError(atom)
 
     return p.substitute(image)
 
@@ -268,7 +271,7 @@ def _located(error: UnsupportedPrimitiveError, eqn: JaxprEqn) -> UnsupportedPrim
 
 def uniform_value(x: Any) -> float | int | bool | None:
     """The number that fills an array whose entries are known while tracing; None if there is no such number."""
-    if isinstance(x, jax.core.Tracer) or not hasattr(x, "dtype"):
+    if isinstance(x, Tracer) or not hasattr(x, "dtype"):
         return None
     if jnp.issubdtype(x.dtype, jax.dtypes.extended) or np.size(x) == 0:
         return None
@@ -281,7 +284,7 @@ def uniform_value(x: Any) -> float | int | bool | None:
 
 def point(x: Any) -> Interval:
     """The interval of an exact array, without subnormal or NaN ends."""
-    if not isinstance(x, jax.core.Tracer):
+    if not isinstance(x, Tracer):
         array = np.asarray(x)
         tiny = format_of(array.dtype).tiny
         small = (array != 0) & (np.abs(array) < tiny)

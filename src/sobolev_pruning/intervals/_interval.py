@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Bool, Float
 
@@ -14,7 +15,7 @@ from ._rounding import format_of, outward
 
 
 def _is_traced(x: Any) -> bool:
-    return isinstance(x, jax.core.Tracer)
+    return isinstance(x, Tracer)
 
 
 def _as_bound(name: str, value: ArrayLike) -> Array:
@@ -33,8 +34,8 @@ class Interval:
     """Closed intervals of real numbers, one per entry of an array.
 
     An infinite end means that the interval is unbounded there; infinity itself is not a member (IEEE 1788-2015, clause
-    4.2). A registered pytree of two leaves, so it passes through `jax.jit`, `jax.vmap` and `jax.tree.map`. Concrete bounds
-    are checked when an interval is made; traced ones can not be.
+    4.2). A registered pytree of two leaves, so it passes through `jax.jit`, `jax.vmap` and `jax.tree.map`. Concrete
+    bounds are checked when an interval is made; traced ones can not be.
 
     Attributes:
         lower: Lower bounds, any shape.
@@ -310,8 +311,8 @@ def intersection(first: Interval, second: Interval) -> Interval:
 class Ternary:
     """What is known of a condition over a box: it may hold somewhere, and it may fail somewhere.
 
-    The comparison of overlapping intervals is undecided: both are possible. (IEEE 1788-2015, clause 10.5, returns the set of
-    possible outcomes likewise.)
+    The comparison of overlapping intervals is undecided: both are possible. (IEEE 1788-2015, clause 10.5, returns the
+    set of possible outcomes likewise.)
 
     Attributes:
         can_be_true: Whether the condition may hold at some point of the box.

@@ -1,8 +1,9 @@
 """Enclosures of normal forms.
 
-A polynomial over atoms is sorted by one of its nonlinear variables, `P = Σ Cᵢ·pᵢ(x)`, where each `pᵢ` is a function of x alone and
-the cofactors `Cᵢ` do not contain x. Each `pᵢ` is replaced by its range, exact where it is known, and each cofactor by its own
-enclosure. This holds for any sorting; the better one comes from collecting cofactors of equal `pᵢ`.
+A polynomial over atoms is sorted by one of its nonlinear variables, `P = Σ Cᵢ·pᵢ(x)`, where each `pᵢ` is a function
+of x alone and the cofactors `Cᵢ` do not contain x. Each `pᵢ` is replaced by its range, exact where it is known, and
+each cofactor by its own enclosure. This holds for any sorting; the better one comes from collecting cofactors of
+equal `pᵢ`.
 """
 
 from collections.abc import Callable
@@ -216,7 +217,8 @@ def _of_shape(x: Interval, shape: tuple[int, ...]) -> Interval:
 
 
 def _both(first: Interval, second: Interval) -> Interval:
-    # Both enclose the same values, so they meet. Rounded to nearest they may miss by a rounding: keep the ends in order.
+    # Both enclose the same values, so they meet. Rounded to nearest they may miss by a rounding: keep the ends in
+    # order.
     lower = jnp.maximum(first.lower, second.lower)
     upper = jnp.minimum(first.upper, second.upper)
     return Interval._make(jnp.minimum(lower, upper), jnp.maximum(lower, upper))

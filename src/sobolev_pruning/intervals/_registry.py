@@ -17,8 +17,8 @@ inlined: Mapping[Primitive, Callable[[dict[str, Any]], ClosedJaxpr]] = MappingPr
 class UnsupportedPrimitiveError(NotImplementedError):
     """A function uses an operation that has no interval rule.
 
-    Nothing is passed through by default: an operation without a rule has no known enclosure. The message names the operation
-    and the line that uses it. Rewrite that line with supported operations, or register a rule with
+    Nothing is passed through by default: an operation without a rule has no known enclosure. The message names the
+    operation and the line that uses it. Rewrite that line with supported operations, or register a rule with
     `sobolev_pruning.intervals.register_rule`.
     """
 
@@ -57,10 +57,10 @@ def register_rule(primitive: Primitive, rule: Callable[..., Any]) -> None:
     Args:
         primitive: A `jax.extend.core.Primitive`.
         rule: Called as `rule(*operands, **params)` with the parameters of the equation. A float operand comes as an
-            `Interval` without subnormal ends (a constant as one whose `lower` and `upper` are the same array), an integer
-            or boolean one as an array, an undecided condition as a `Ternary`. Returns an `Interval` for a float result and an
-            array for an integer one, or a sequence of these if the primitive has several results. Use
-            `outward` to cover the rounding of what it computes.
+            `Interval` without subnormal ends (a constant as one whose `lower` and `upper` are the same array), an
+            integer or boolean one as an array, an undecided condition as a `Ternary`. Returns an `Interval` for a
+            float result and an array for an integer one, or a sequence of these if the primitive has several results.
+            Use `outward` to cover the rounding of what it computes.
 
     Raises:
         ValueError: the primitive has a rule already.

@@ -8,7 +8,8 @@ Every bound that a rule computes is moved away from the interval by a margin tha
 * *measured and doubled* for elementary functions, by `benchmarks/ulp_error.py`.
 
 XLA on a CPU reads subnormal numbers as zero and flushes subnormal results to zero. So no interval that a
-rule sees has a subnormal end (`normalised` establishes this where numbers enter), and every margin has an absolute part.
+rule sees has a subnormal end (`normalised` establishes this where numbers enter), and every margin has an absolute
+part.
 """
 
 import contextlib
@@ -75,19 +76,19 @@ def format_of(dtype: DTypeLike) -> _Format:
     return _FORMATS[dtype]
 
 
-def outward(lower: Array, upper: Array, *, ulps: float = 0.5, absolute: ArrayLike = 0.0) -> tuple[Array, Array]:
+def outward(lower: Array, upper: Array, *, ulps: float | int = 0.5, absolute: ArrayLike = 0.0) -> tuple[Array, Array]:
     """Moves two computed bounds apart, so that they enclose what they approximate.
 
     Let `r` be the true bound and `c` the computed one, with `|c − r| ≤ ulps·eps·max(|c|, |r|) + tiny + absolute`. The
     result of this function encloses `r`.
 
-    Proof, for the lower end. The pad is `p = (ulps + ¾)·eps·|c| + 4·tiny + 2·absolute`, computed with relative error below
-    `2·eps`. The subtraction is wrong by at most `½·eps·(|c| + p) + tiny`. What remains is at least
-    `(ulps + ¼)·eps·|c| − O(ulps²·eps²)·|c| + 2·tiny + absolute`, and the second-order terms, which also pay for
-    `max(|c|, |r|)` in place of `|c|`, stay below `¼·eps·|c|` as long as `ulps ≤ 2¹⁰` . ∎
+    Proof, for the lower end. The pad is `p = (ulps + ¾)·eps·|c| + 4·tiny + 2·absolute`, computed with relative error
+    below `2·eps`. The subtraction is wrong by at most `½·eps·(|c| + p) + tiny`. What remains is at least `(ulps +
+    ¼)·eps·|c| − O(ulps²·eps²)·|c| + 2·tiny + absolute`, and the second-order terms, which also pay for `max(|c|,
+    |r|)` in place of `|c|`, stay below `¼·eps·|c|` as long as `ulps ≤ 2¹⁰` . ∎
 
-    A bound that overflowed inwards becomes the largest finite number, and a NaN bound becomes infinite: what is unknown is
-    unbounded, never verified.
+    A bound that overflowed inwards becomes the largest finite number, and a NaN bound becomes infinite: what is
+    unknown is unbounded, never verified.
 
     Args:
         lower: Computed lower bound.

@@ -1,8 +1,9 @@
 """Exact ranges of functions of one variable: the activations and their derivatives.
 
-On an interval `[a, b]` a smooth function takes its extremes at an end or at a critical point inside. The ends are evaluated
-with a bound of the rounding error; the critical points and values are known from ball arithmetic (`_critical.py`). Which
-function a polynomial is, is decided by equality of normal forms up to `c·p + d`, which is a proof.
+On an interval `[a, b]` a smooth function takes its extremes at an end or at a critical point inside. The ends are
+evaluated with a bound of the rounding error; the critical points and values are known from ball arithmetic
+(`_critical.py`). Which function a polynomial is, is decided by equality of normal forms up to `c·p + d`, which is a
+proof.
 """
 
 from collections.abc import Callable
@@ -183,7 +184,7 @@ def plain_range(q: Polynomial, x: Interval) -> Interval | None:
     return _plus(power, q.terms.get((), Fraction(0)))
 
 
-def _monotone(primitive: Primitive, q: Interval, least: float | None, most: float | None) -> Interval:
+def _monotone(primitive: Primitive, q: Interval, least: float | int | None, most: float | int | None) -> Interval:
     lower, upper = evaluate(primitive, q.lower), evaluate(primitive, q.upper)
     lower, upper = outward(lower, upper, ulps=margin(primitive, q.dtype))
     return Interval._make(
@@ -235,9 +236,9 @@ def _within(
 ) -> Evaluator:
     """Extends a formula to the whole line, given the polynomials that the function approaches at −∞ and ∞.
 
-    Beyond `cut` all exponentials are below the smallest normal number, and all critical points lie inside (the tests check
-    it). Where the limit is a number, the function is therefore between its value at `cut` and its limit. Where it is not,
-    the formula itself is good, except at infinity.
+    Beyond `cut` all exponentials are below the smallest normal number, and all critical points lie inside (the tests
+    check it). Where the limit is a number, the function is therefore between its value at `cut` and its limit. Where
+    it is not, the formula itself is good, except at infinity.
     """
     cut = 128.0 if format_of(dtype).mantissa == 23 else 750.0
 
@@ -282,8 +283,8 @@ def _trimmed(c: list[Fraction]) -> list[Fraction]:
 def _logistic_family(p: Polynomial, sigmoid: Function, dtype: np.dtype) -> Evaluator | None:
     """Evaluates `Σₖ uᵏ·Pₖ(σ)` as `σⁱ·(1−σ)ʲ·Σₖ uᵏ·σⁱ'·(1−σ)ʲ'·Rₖ(τ)` with `τ = 2σ − 1 = tanh(q/2)`.
 
-    The powers of σ and 1 − σ = σ(−q), each accurate where it is small, carry the decay in both tails, and τ the zero in the
-    middle; a polynomial in σ alone would cancel there.
+    The powers of σ and 1 − σ = σ(−q), each accurate where it is small, carry the decay in both tails, and τ the zero
+    in the middle; a polynomial in σ alone would cancel there.
     """
     rows: dict[int, dict[int, Fraction]] = {}
     for monomial, c in p.terms.items():

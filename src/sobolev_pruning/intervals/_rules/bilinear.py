@@ -1,8 +1,9 @@
 """Interval rules for products, quotients and dot products.
 
-A product takes its extremes at pairs of ends. A dot product is evaluated by midpoints and radii (S. Rump, Fast and parallel interval
-arithmetic, BIT 39, 1999): `X·Y ⊆ mX·mY ± (|mX|·rY + rX·(|mY| + rY))`, which for an exact factor is the range itself. Each float dot
-product of n terms is wrong by at most `γₙ·|mX|·|mY|` plus n flushed subnormals, for any order of summation.
+A product takes its extremes at pairs of ends. A dot product is evaluated by midpoints and radii (S. Rump, Fast and
+parallel interval arithmetic, BIT 39, 1999): `X·Y ⊆ mX·mY ± (|mX|·rY + rX·(|mY| + rY))`, which for an exact factor is
+the range itself. Each float dot product of n terms is wrong by at most `γₙ·|mX|·|mY|` plus n flushed subnormals, for
+any order of summation.
 """
 
 from typing import Any

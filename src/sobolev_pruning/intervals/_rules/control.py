@@ -1,8 +1,9 @@
 """Interval rules for primitives that call other programs.
 
-A call is what it calls: `jit`, `remat` and the custom derivative rules are read through, so that normal forms reach across them (a
-derivative has been taken already when a function is enclosed). `scan` encloses its body once, with the carry an interval: by
-induction over the steps every iterate is enclosed. `cond` by an undecided index is the hull of its branches.
+A call is what it calls: `jit`, `remat` and the custom derivative rules are read through, so that normal forms reach
+across them (a derivative has been taken already when a function is enclosed). `scan` encloses its body once, with the
+carry an interval: by induction over the steps every iterate is enclosed. `cond` by an undecided index is the hull of
+its branches.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """Interval rules for linear primitives.
 
-The range of a linear function over a box is the sum of the ranges of its terms, so ends are combined with the sign of their
-coefficient, all of which are ±1 here. A sum of n terms is wrong by at most `γₙ·Σ|xᵢ|`, for any order of summation (Higham,
-section 4.2), plus the smallest normal number for every flushed subnormal.
+The range of a linear function over a box is the sum of the ranges of its terms, so ends are combined with the sign of
+their coefficient, all of which are ±1 here. A sum of n terms is wrong by at most `γₙ·Σ|xᵢ|`, for any order of
+summation (Higham, section 4.2), plus the smallest normal number for every flushed subnormal.
 """
 
 from typing import Any

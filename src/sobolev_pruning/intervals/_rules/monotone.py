@@ -1,8 +1,9 @@
 """Interval rules for continuous, monotone elementwise primitives.
 
-A nondecreasing `f` maps `[a, b]` onto `[f(a), f(b)]`, a nonincreasing one onto `[f(b), f(a)]`, so only rounding needs care. Outside
-the domain of `f` nothing is defined: the operand is intersected with the domain (IEEE 1788-2015, clause 10.5.3), and where nothing
-is left, the result is unbounded rather than empty. Margins: `_elementary.py`; measured, except for √, which is correctly rounded.
+A nondecreasing `f` maps `[a, b]` onto `[f(a), f(b)]`, a nonincreasing one onto `[f(b), f(a)]`, so only rounding needs
+care. Outside the domain of `f` nothing is defined: the operand is intersected with the domain (IEEE 1788-2015, clause
+10.5.3), and where nothing is left, the result is unbounded rather than empty. Margins: `_elementary.py`; measured,
+except for √, which is correctly rounded.
 
 Reference: IEEE 1788-2015, Table 9.1 (exp, log, tanh, …); logistic, erf and erfc follow from their derivatives' signs.
 """
@@ -62,9 +63,7 @@ def _monotone(primitive: Primitive, sign: int, known: Monotone, x: Interval, **p
     params = {name: None if name == "accuracy" else value for name, value in params.items()}
     at_low, at_upp = primitive.bind(low, **params), primitive.bind(upp, **params)
     # Some implementations flush more than the result: asin of twice the smallest normal number is 0.
-    lower, upper = outward(
-        at_low, at_upp, ulps=margin(primitive, x.dtype), absolute=2 * format_of(x.dtype).tiny
-    )
+    lower, upper = outward(at_low, at_upp, ulps=margin(primitive, x.dtype), absolute=2 * format_of(x.dtype).tiny)
     lower = jnp.maximum(lower, known.range[0])
     upper = jnp.minimum(upper, known.range[1])
     lower = jnp.where(outside, -jnp.inf, lower)

@@ -1,8 +1,9 @@
 """Interval rules for sine, cosine and tangent.
 
-Sine takes its extremes on `[a, b]` at an end, or is 1 (−1) where a maximum (minimum) `π/2 + 2πk` (`−π/2 + 2πk`) lies inside. Whether one
-lies inside is decided by counting half turns in floating point, with the interval widened by a bound of the counting's error, so
-that an extremum is never overlooked; beyond `10³` turns the result is `[−1, 1]`. Margins of the ends are measured.
+Sine takes its extremes on `[a, b]` at an end, or is 1 (−1) where a maximum (minimum) `π/2 + 2πk` (`−π/2 + 2πk`) lies
+inside. Whether one lies inside is decided by counting half turns in floating point, with the interval widened by a
+bound of the counting's error, so that an extremum is never overlooked; beyond `10³` turns the result is `[−1, 1]`.
+Margins of the ends are measured.
 """
 
 import math

@@ -1,7 +1,8 @@
 """Interval rules for piecewise primitives: comparisons, choices, absolute value, maximum, minimum, clamp, sign.
 
-A comparison of overlapping intervals is undecided: a `Ternary`. A choice by an undecided condition is the hull of the outcomes that
-are possible; never one branch silently. Nothing here is rounded, and comparisons of ends are exact, since no end is subnormal.
+A comparison of overlapping intervals is undecided: a `Ternary`. A choice by an undecided condition is the hull of the
+outcomes that are possible; never one branch silently. Nothing here is rounded, and comparisons of ends are exact,
+since no end is subnormal.
 """
 
 from collections.abc import Callable

@@ -1,14 +1,15 @@
 """Interval rules for powers.
 
-`xⁿ` is monotone on either side of zero; even powers are not negative. `xᵖ` with a real exponent is `exp(p·log x)`, defined for x > 0,
-nondecreasing in x for p ≥ 0 and nonincreasing for p ≤ 0, and monotone in p on either side of x = 1: its extremes over a box are at
-the corners. n − 1 products are n − 1 correctly rounded operations; margins of `pow` are measured.
+`xⁿ` is monotone on either side of zero; even powers are not negative. `xᵖ` with a real exponent is `exp(p·log x)`,
+defined for x > 0, nondecreasing in x for p ≥ 0 and nonincreasing for p ≤ 0, and monotone in p on either side of x =
+1: its extremes over a box are at the corners. n − 1 products are n − 1 correctly rounded operations; margins of `pow`
+are measured.
 """
 
 from typing import Any
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import lax
 from jax.extend.core import Primitive
 
 from .. import _arithmetic as ia
@@ -39,17 +40,13 @@ def _pow(primitive: Primitive, x: Interval, y: Any, **params: Any) -> Interval:
     undefined = x.lower < 0
     zero = jnp.zeros((), x.dtype)
     low, upp = jnp.maximum(x.lower, zero), jnp.maximum(x.upper, zero)
-    corners = [_corner(primitive, a, b) for a in (low, upp) for b in (y.lower, y.upper)]
+    corners = [primitive.bind(a, b) for a in (low, upp) for b in (y.lower, y.upper)]
     least = most = corners[0]
     for corner in corners[1:]:
         least, most = jnp.minimum(least, corner), jnp.maximum(most, corner)
     lower, upper = outward(least, most, ulps=margin(primitive, x.dtype))
     lower = jnp.where(undefined, -jnp.inf, jnp.maximum(lower, 0))
     return Interval._make(lower, jnp.where(undefined, jnp.inf, upper))
-
-
-def _corner(primitive: Primitive, base: Array, exponent: Array) -> Array:
-    return primitive.bind(base, exponent)
 
 
 defrule(lax.pow_p, _pow)

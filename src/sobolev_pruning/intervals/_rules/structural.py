@@ -1,6 +1,7 @@
 """Interval rules for primitives that only rearrange entries.
 
-Each entry of the result is one entry of an operand, so both ends take the same path and nothing is rounded. Indices must be
+Each entry of the result is one entry of an operand, so both ends take the same path and nothing is rounded. Indices
+must be
 exact: an index that depends on an interval is an integer that depends on one, which no rule produces.
 """
 
@@ -25,9 +26,7 @@ ONE_OPERAND: tuple[Primitive, ...] = (
     lax.stop_gradient_p,
     primitives.copy_p,
     primitives.name_p,
-    lax.reduce_precision_p,
 )
-ONE_OPERAND = tuple(p for p in ONE_OPERAND if p is not lax.reduce_precision_p)
 
 MANY_OPERANDS: tuple[Primitive, ...] = (
     lax.concatenate_p,
@@ -107,8 +106,7 @@ def _convert(primitive: Primitive, x: Any, *, new_dtype: Any, **params: Any) -> 
     if isinstance(x, Ternary):
         if to_float:
             return Interval._make(bind(~x.can_be_false), bind(x.can_be_true))
-        if new_dtype == bool or jnp.issubdtype(new_dtype, jnp.integer):
-            return x  # 0, 1 or undecided: `cond` understands it, arithmetic does not
+        return x  # 0, 1 or undecided: `cond` understands it, arithmetic does not
     if not isinstance(x, Interval):
         value = bind(x)
         if x.dtype == bool or jnp.iinfo(x.dtype).bits <= format_of(new_dtype).mantissa:

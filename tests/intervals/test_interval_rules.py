@@ -1,0 +1,249 @@
+"""Every registered rule encloses the true range, against ball arithmetic, and is as narrow as rounding allows at points."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flint import arb
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from interval_checks import DTYPES, as_interval, assert_encloses, assert_tight, ends, members
+from jax import lax
+from jax.extend.core import primitives
+
+from sobolev_pruning.intervals import Interval, inclusion, rule_for, rules
+from sobolev_pruning.intervals import _registry
+from sobolev_pruning.intervals._rounding import normalised
+
+
+def within(low, high, f):
+    return lambda x: f(x) if low <= float(x) <= high else None
+
+
+def integer_power(n):
+    def power(x):
+        result = arb(1)
+        for _ in range(abs(n)):
+            result = result * x
+        return result if n >= 0 else (1 / result if x != 0 else None)
+
+    return power
+
+
+def real_power(x, y):
+    return (y * x.log()).exp() if x > 0 else None
+
+
+# primitive → (operands, parameters, truth, width allowed at a point in eps)
+ACCURACY = {"accuracy": None}
+ELEMENTWISE = {
+    lax.add_p: (2, {}, lambda x, y: x + y, 4),
+    primitives.add_jaxvals_p: (2, {}, lambda x, y: x + y, 4),
+    lax.sub_p: (2, {}, lambda x, y: x - y, 4),
+    lax.mul_p: (2, {}, lambda x, y: x * y, 4),
+    lax.div_p: (2, {}, lambda x, y: x / y if y != 0 else None, 4),
+    lax.neg_p: (1, {}, lambda x: -x, 0),
+    lax.abs_p: (1, {}, lambda x: abs(x), 0),
+    lax.max_p: (2, {}, lambda x, y: x if x >= y else y, 0),
+    lax.min_p: (2, {}, lambda x, y: x if x <= y else y, 0),
+    lax.clamp_p: (
+        3,
+        {},
+        lambda a, x, b: None if a > b else (a if x < a else b if x > b else x),
+        0,
+    ),
+    lax.sign_p: (1, {}, lambda x: arb((x > 0) - (x < 0)), 0),
+    lax.floor_p: (1, {}, lambda x: x.floor(), 0),
+    lax.ceil_p: (1, {}, lambda x: x.ceil(), 0),
+    lax.round_p: (1, {"rounding_method": lax.RoundingMethod.TO_NEAREST_EVEN}, lambda x: arb(round(float(x))), 0),
+    lax.exp_p: (1, ACCURACY, lambda x: x.exp() if x < 1e5 else None, 20),
+    lax.exp2_p: (1, ACCURACY, lambda x: (x * arb(2).log()).exp() if x < 1e5 else None, 2000),
+    lax.expm1_p: (1, ACCURACY, lambda x: x.expm1() if x < 1e5 else None, 20),
+    lax.log_p: (1, ACCURACY, lambda x: x.log() if x > 0 else None, 20),
+    lax.log1p_p: (1, ACCURACY, lambda x: x.log1p() if x > -1 else None, 500),
+    lax.tanh_p: (1, ACCURACY, lambda x: x.tanh(), 20),
+    lax.logistic_p: (1, ACCURACY, lambda x: 1 / (1 + (-x).exp()), 20),
+    lax.erf_p: (1, {}, lambda x: x.erf(), 20),
+    lax.erfc_p: (1, {}, lambda x: x.erfc(), 2000),
+    lax.sinh_p: (1, {}, lambda x: x.sinh() if abs(x) < 1e5 else None, 2000),
+    lax.cosh_p: (1, {}, lambda x: x.cosh() if abs(x) < 1e5 else None, 2000),
+    lax.asinh_p: (1, {}, lambda x: x.asinh(), 20),
+    lax.acosh_p: (1, {}, lambda x: x.acosh() if x > 1 else None, 20),
+    lax.atanh_p: (1, {}, lambda x: x.atanh() if abs(x) < 1 else None, 500),
+    lax.atan_p: (1, {}, lambda x: x.atan(), 20),
+    lax.asin_p: (1, {}, lambda x: x.asin() if abs(x) < 1 else None, 20),
+    lax.acos_p: (1, {}, lambda x: x.acos() if abs(x) < 1 else None, 20),
+    lax.cbrt_p: (1, ACCURACY, lambda x: x.root(3) if x > 0 else -((-x).root(3)), 20),
+    lax.sqrt_p: (1, ACCURACY, lambda x: x.sqrt() if x >= 0 else None, 8),
+    lax.rsqrt_p: (1, ACCURACY, lambda x: x.rsqrt() if x > 0 else None, 20),
+    lax.square_p: (1, {}, lambda x: x * x, 10),
+    lax.integer_pow_p: (1, {"y": 3}, integer_power(3), 20),
+    lax.pow_p: (2, {}, real_power, 100),
+    lax.sin_p: (1, ACCURACY, lambda x: x.sin(), 20),
+    lax.cos_p: (1, ACCURACY, lambda x: x.cos(), 20),
+    lax.tan_p: (1, ACCURACY, lambda x: x.tan(), 20),
+    lax.stop_gradient_p: (1, {}, lambda x: x, 0),
+    primitives.copy_p: (1, {}, lambda x: x, 0),
+    primitives.name_p: (1, {"name": "n"}, lambda x: x, 0),
+    lax.optimization_barrier_p: (1, {}, lambda x: x, 0),
+}
+
+SAMPLES = 24
+
+
+def apply(primitive, params, operands):
+    """The rule as the interpreter calls it: no end is subnormal."""
+    clean = [Interval._make(*normalised(x.lower, x.upper)) for x in operands]
+    out = rule_for(primitive)(*clean, **params)
+    return out[0] if isinstance(out, list) else out
+
+
+def check_elementwise(primitive, dtype, seed):
+    arity, params, truth, _ = ELEMENTWISE[primitive]
+    pairs = [ends(dtype, seed + 101 * k, SAMPLES) for k in range(arity)]
+    out = apply(primitive, params, [as_interval(*pair) for pair in pairs])
+    per_operand = [members(*pair, seed) for pair in pairs]
+    # All pairs of ends, and the diagonal of the rest.
+    combinations = [tuple(per_operand[k][(i >> k) & 1] for k in range(arity)) for i in range(2**arity)]
+    combinations += list(zip(*(p[2:] for p in per_operand), strict=True))
+    assert_encloses(out, truth, combinations)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("primitive", ELEMENTWISE, ids=str)
+@settings(deadline=None, max_examples=6, derandomize=True)
+@given(seed=st.integers(0, 2**31))
+def test_elementwise_rules_enclose(primitive, dtype, seed):
+    check_elementwise(primitive, dtype, seed)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("primitive", ELEMENTWISE, ids=str)
+def test_elementwise_rules_are_tight_at_points(primitive, dtype):
+    arity, params, truth, ulps = ELEMENTWISE[primitive]
+    rng = np.random.default_rng(3)
+    low, high = {lax.asin_p: (-0.9, 0.9), lax.acos_p: (-0.9, 0.9), lax.atanh_p: (-0.9, 0.9)}.get(primitive, (0.5, 3))
+    if primitive is lax.acosh_p:
+        low = 1.2
+    if primitive is lax.tan_p:
+        high = 1.2
+    xs = [np.sort(rng.uniform(low, high, SAMPLES)).astype(dtype) + dtype(0) for _ in range(arity)]
+    out = apply(primitive, params, [as_interval(x, x) for x in xs])
+    assert_tight(out, truth, [tuple(xs)], ulps)
+
+
+@pytest.mark.parametrize("n", [-3, -2, -1, 0, 1, 2, 4, 5])
+def test_integer_powers(n):
+    pair = ends(np.float64, 5, 200)
+    out = apply(lax.integer_pow_p, {"y": n}, [as_interval(*pair)])
+    assert_encloses(out, integer_power(n), [(p,) for p in members(*pair, 1)])
+
+
+# Rules that are not elementwise: a function that uses the primitive, and the same function in ball arithmetic.
+x33 = np.arange(9.0).reshape(3, 3)
+ARRAYS = {
+    lax.broadcast_in_dim_p: lambda x: lax.broadcast_in_dim(x, (2, 3, 3), (1, 2)),
+    lax.reshape_p: lambda x: x.reshape(9),
+    lax.squeeze_p: lambda x: lax.squeeze(x[:, :1], (1,)),
+    lax.transpose_p: lambda x: x.T,
+    lax.slice_p: lambda x: x[1:, ::2],
+    lax.rev_p: lambda x: lax.rev(x, (0,)),
+    lax.concatenate_p: lambda x: lax.concatenate([x, 2 * x], 0),
+    lax.pad_p: lambda x: lax.pad(x, jnp.ones((), x.dtype), ((1, 0, 0), (0, 2, 1))),
+    lax.dynamic_slice_p: lambda x: lax.dynamic_slice(x, (jnp.int32(1), jnp.int32(0)), (2, 2)),
+    lax.dynamic_update_slice_p: lambda x: lax.dynamic_update_slice(x, 3 * x[:1], (jnp.int32(1), jnp.int32(0))),
+    lax.gather_p: lambda x: x[jnp.array([2, 0])],
+    lax.scatter_p: lambda x: x.at[jnp.array([2, 0])].set(x[:2]),
+    lax.scatter_add_p: lambda x: x.at[jnp.array([2, 2])].add(x[:2]),
+    lax.split_p: lambda x: lax.split(x, (1, 2), 0)[1],
+    lax.convert_element_type_p: lambda x: x.astype(jnp.float32),
+    lax.iota_p: lambda x: x + lax.iota(x.dtype, 3)[None, :],
+    lax.bitcast_convert_type_p: lambda x: (
+        x + lax.bitcast_convert_type(jnp.full((3, 3), 1.5, x.dtype), jnp.int32 if x.dtype == np.float32 else jnp.int64).astype(x.dtype)
+    ),
+    lax.reduce_sum_p: lambda x: x.sum(0),
+    lax.cumsum_p: lambda x: jnp.cumsum(x, 1),
+    lax.dot_general_p: lambda x: (x @ jnp.asarray(x33, x.dtype)) @ x,
+    lax.reduce_max_p: lambda x: x.max(0),
+    lax.reduce_min_p: lambda x: x.min(1),
+    lax.cummax_p: lambda x: lax.cummax(x, 0),
+    lax.cummin_p: lambda x: lax.cummin(x, 1),
+    lax.lt_p: lambda x: jnp.where(x < x.T, x, -x),
+    lax.le_p: lambda x: jnp.where(x <= x.T, x, -x),
+    lax.gt_p: lambda x: jnp.where(x > x.T, x, -x),
+    lax.ge_p: lambda x: jnp.where(x >= x.T, x, -x),
+    lax.eq_p: lambda x: jnp.where(x == x.T, x, -x),
+    lax.ne_p: lambda x: jnp.where(x != x.T, x, -x),
+    lax.and_p: lambda x: jnp.where((x > 0) & (x.T > 1), x, -x),
+    lax.or_p: lambda x: jnp.where((x > 0) | (x.T > 1), x, -x),
+    lax.not_p: lambda x: jnp.where(~(x > x.T), x, -x),
+    lax.is_finite_p: lambda x: jnp.where(jnp.isfinite(x), x, 0 * x),
+    lax.select_n_p: lambda x: lax.select_n(x > 0.5, x, 2 * x),
+    lax.reduce_and_p: lambda x: jnp.where((x > 0).all(0), x[0], -x[0]),
+    lax.reduce_or_p: lambda x: jnp.where((x > 0).any(0), x[0], -x[0]),
+    primitives.cond_p: lambda x: lax.cond(x[0, 0] > 0, lambda y: 2 * y, lambda y: y - 1, x),
+    primitives.scan_p: lambda x: lax.scan(lambda c, row: (c + row, c * row), x[0], x)[1],
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("primitive", ARRAYS, ids=str)
+def test_array_rules_enclose(primitive, dtype):
+    f = ARRAYS[primitive]
+    enclosed, plain = inclusion(f), jax.jit(f)
+    rng = np.random.default_rng(0)
+    for radius in (0.0, 1e-3, 1.0):
+        x = rng.normal(0, 1, (3, 3)).astype(dtype)
+        r = np.abs(rng.normal(0, radius, (3, 3)) if radius else np.zeros((3, 3))).astype(dtype)
+        low, upp = x - r, x + r
+        out = enclosed(as_interval(low, upp))
+        for _ in range(20):
+            t = rng.integers(0, 2, (3, 3)) if rng.random() < 0.5 else rng.random((3, 3))
+            member = np.clip((low * (1 - t) + upp * t).astype(dtype), low, upp)
+            # Rounding of the plain evaluation itself: a few eps of what it adds up.
+            slack = 64 * np.finfo(np.float32 if out.dtype == np.float32 else dtype).eps * (1 + np.abs(x33).max() * 27)
+            value = np.asarray(plain(jnp.asarray(member)), np.float64)
+            assert np.all(np.asarray(out.lower, np.float64) <= value + slack)
+            assert np.all(value - slack <= np.asarray(out.upper, np.float64))
+        if not radius:
+            assert np.all(np.asarray(out.width) <= 1e3 * np.finfo(out.dtype).eps * (1 + np.asarray(out.magnitude)))
+
+
+def test_the_tables_cover_the_registry():
+    tested = {*ELEMENTWISE, *ARRAYS}
+    assert {p.name for p in rules} == {p.name for p in tested}
+    assert {p.name for p in _registry.inlined} == {
+        "jit", "closed_call", "remat2", "custom_jvp_call", "custom_vjp_call"
+    } or len(_registry.inlined) == 5  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("n", "thick"), [(1, False), (7, True), (128, False), (128, True)])
+def test_dot_products_enclose_all_corners(dtype, n, thick):
+    rng = np.random.default_rng(n)
+    x, w = rng.normal(0, 1, n).astype(dtype), rng.normal(0, 1, (3, n)).astype(dtype)
+    r = np.abs(rng.normal(0, 0.1, n)).astype(dtype)
+    s = np.abs(rng.normal(0, 0.1, (3, n))).astype(dtype) * thick
+    box, weights = as_interval(x - r, x + r), as_interval(w - s, w + s) if thick else jnp.asarray(w)
+    out = inclusion(lambda w, x: w @ x)(weights, box)
+    low, upp = box.lower, box.upper
+    wl, wu = (weights.lower, weights.upper) if thick else (w, w)
+    for i in range(3):
+        least = most = arb(0)
+        for k in range(n):
+            corners = [arb(float(a)) * arb(float(b)) for a in (wl[i, k], wu[i, k]) for b in (low[k], upp[k])]
+            least, most = least + min(corners, key=float), most + max(corners, key=float)
+        assert arb(float(out.lower[i])) <= least
+        assert most <= arb(float(out.upper[i]))
+        width = float(most - least)
+        # Midpoint and radius: the range itself for exact weights, at most half as much again otherwise (Rump, 1999).
+        assert float(out.width[i]) <= width * (1.5 if thick else 1.0) + 8 * n * np.finfo(dtype).eps * np.sqrt(n) * 4
+
+
+def test_unbounded_entries_stay_sound():
+    x = Interval(jnp.array([-jnp.inf, 0.0]), jnp.array([jnp.inf, 1.0]))
+    out = inclusion(lambda x: jnp.stack([x @ jnp.array([1.0, 2.0]), x[1] * 2.0, x.sum()]))(x)
+    assert out.lower[0] == -jnp.inf
+    assert out.upper[0] == jnp.inf
+    assert out.upper[1] <= 2.0 + 1e-12
+    assert not np.isnan(np.asarray(out.lower)).any()
