@@ -1,0 +1,45 @@
+"""Figures to files."""
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ._style import style
+
+_DPI = 200
+
+
+@style()
+def to_png(figure: Figure, dpi: int = _DPI) -> bytes:
+    """The figure as a PNG image, such as a report embeds."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+@style()
+def save_figures(figures: Mapping[str, Figure], folder: str | os.PathLike) -> dict[str, bytes]:
+    """Write every figure as PNG and PDF.
+
+    Same figures, same bytes: no file holds a date.
+
+    Args:
+        figures: by the name of their files, without suffix.
+        folder: is made if it is missing.
+
+    Returns:
+        The PNG images by name, for the report.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    images = {}
+    for name, figure in figures.items():
+        images[name] = to_png(figure)
+        (folder / f"{name}.png").write_bytes(images[name])
+        figure.savefig(folder / f"{name}.pdf", dpi=_DPI, metadata={"CreationDate": None})
+    return images
