@@ -2,11 +2,14 @@
 
 For every function p of `_activations.known_forms`, in the variable u that the engine uses:
 
-1. `p'` is derived by the algebra of normal forms, which for this purpose differentiates exactly: `erf' = 2/√π·exp(−u²)`.
-2. `[−r, r]` is subdivided until ball arithmetic proves that `p'` has no zero in a cell, or the cell is narrower than 10⁻³⁶.
-   A cell that is left is a critical point (or looks like one, which does no harm); its value is enclosed over the cell.
-3. For `r ≤ |u| ≤ 10⁴`, with the smallest r for which it succeeds, balls prove that `p'`, divided by the exponential that decays slowest, has no zero. Beyond, the leading term is a
-   polynomial without zeros there, and the ratio of every other term to it decays exponentially.
+1. `p'` is derived by the algebra of normal forms, which for this purpose differentiates exactly: `erf' =
+  2/√π·exp(−u²)`.
+2. `[−r, r]` is subdivided until ball arithmetic proves that `p'` has no zero in a cell, or the cell is narrower than
+   10⁻³⁶. A cell that is left is a critical point (or looks like one, which does no harm); its value is enclosed over
+   the cell.
+3. For `r ≤ |u| ≤ 10⁴`, with the smallest r for which it succeeds, balls prove that `p'`, divided by the exponential
+   that decays slowest, has no zero. Beyond, the leading term is a polynomial without zeros there, and the ratio of
+   every other term to it decays exponentially.
 
 So between two neighbouring listed points the function is monotone. Points and values are printed with 30 decimals.
 """
@@ -95,11 +98,7 @@ class Slope:
 
     def __init__(self, p: Polynomial) -> None:
         self.first = exact_derivative(p)
-        self.second = [
-            (q, times + extra)
-            for part, times in self.first
-            for q, extra in exact_derivative(part)
-        ]
+        self.second = [(q, times + extra) for part, times in self.first for q, extra in exact_derivative(part)]
 
     @staticmethod
     def _sum(parts, u: arb) -> arb:
@@ -197,7 +196,8 @@ def tail(p: Polynomial, sign: int, slope_of_erf: bool) -> Polynomial:
 def decided_tails(name: str, p: Polynomial, slope: Slope) -> Fraction:
     """The radius from which on `p'` is proved to have no zero, at most `RADIUS`.
 
-    It is `p'/ρᵏ` that is evaluated, where k is the lowest power of ρ, on cells that shrink geometrically from `FAR` inwards.
+    It is `p'/ρᵏ` that is evaluated, where k is the lowest power of ρ, on cells that shrink geometrically from `FAR`
+    inwards.
     """
     radius = Fraction(1)
     functions = [a for a in p.atoms if isinstance(a, Function)]
@@ -243,8 +243,8 @@ def decided_tails(name: str, p: Polynomial, slope: Slope) -> Fraction:
 def main() -> None:
     print('"""Critical points and values of the known activations; written by `benchmarks/critical_points.py`.')
     print()
-    print("Every entry is (u, p(u)) with u the argument of the function's σ or erf. Between neighbouring points p is monotone. The")
-    print("decimals are wrong by less than 10⁻²⁵, relative to the larger of the number and 1.")
+    print("Every entry is (u, p(u)) with u the argument of the function's σ or erf. Between neighbouring points p is")
+    print("monotone. The decimals are wrong by less than 10⁻²⁵, relative to the larger of the number and 1.")
     print('"""')
     print()
     print("CRITICAL: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {")

@@ -1,9 +1,10 @@
-"""Measures the errors of XLA's elementary functions against ball arithmetic: `python benchmarks/ulp_error.py [samples]`.
+"""Measures the errors of XLA's elementary functions against balls: `python benchmarks/ulp_error.py [samples]`.
 
-The unit is `eps·|true result|`. float32: a strided sweep over all bit patterns; float64: a strided sweep over all bit patterns, and
-adversarial samples around 0, ±1 and the points where implementations switch formulas. Each set is evaluated as one long array, in
-blocks of 3 (short arrays take other code than long ones) and in both cases inside and outside `jit`. Subnormal inputs and results are
-left out: XLA flushes them, and `outward` covers that absolutely. Twice what this prints stands in `intervals/_elementary.py`.
+The unit is `eps·|true result|`. float32: a strided sweep over all bit patterns; float64: a strided sweep over all bit
+patterns, and adversarial samples around 0, ±1 and the points where implementations switch formulas. Each set is
+evaluated as one long array, in blocks of 3 (short arrays take other code than long ones) and in both cases inside and
+outside `jit`. Subnormal inputs and results are left out: XLA flushes them, and `outward` covers that absolutely.
+Twice what this prints stands in `intervals/_elementary.py`.
 """
 
 import sys

@@ -1,5 +1,7 @@
 """`inclusion` as a user meets it: transformations, pytrees, errors; networks and their adjoints."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +24,7 @@ from sobolev_pruning.intervals import (
 
 def network(key, sizes, dtype):
     params = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in itertools.pairwise(sizes):
         key, w, b = jax.random.split(key, 3)
         params.append(
             (
@@ -102,7 +104,9 @@ def test_narrower_boxes_have_narrower_enclosures(getkey):
     x = jnp.zeros(3)
     wide, narrow = (inclusion(adjoints)(Interval(x - r, x + r)) for r in (0.5, 0.25))
     is_interval = lambda v: isinstance(v, Interval)  # noqa: E731
-    for a, b in zip(jax.tree.leaves(narrow, is_leaf=is_interval), jax.tree.leaves(wide, is_leaf=is_interval), strict=True):
+    for a, b in zip(
+        jax.tree.leaves(narrow, is_leaf=is_interval), jax.tree.leaves(wide, is_leaf=is_interval), strict=True
+    ):
         assert bool(a.subset(b).all())
 
 
@@ -170,7 +174,8 @@ def test_undecided_conditions_take_the_hull():
     box = Interval([-1.0, 1.0], [1.0, 2.0])
     out = inclusion(lambda x: jnp.where(x < 0, 5.0, 0.0))(box)
     assert out.lower.tolist() == [0.0, 0.0]
-    assert out.upper.tolist() == [5.0, 0.0]
+    assert 5.0 <= float(out.upper[0]) < 5.0 + 1e-13
+    assert float(out.upper[1]) == 0.0
 
 
 def test_half_open_domains():
@@ -184,9 +189,11 @@ def test_unsupported_primitives_name_the_line():
     def sorts(x):
         return jnp.sort(x)
 
-    with pytest.raises(UnsupportedPrimitiveError, match=r"`sort`.*test_interval_inclusion\.py:\d+.*sorts.*register_rule"):
+    with pytest.raises(
+        UnsupportedPrimitiveError, match=r"`sort`.*test_interval_inclusion\.py:\d+.*sorts.*register_rule"
+    ):
         inclusion(sorts)(Interval([0.0, 1.0], [1.0, 2.0]))
-    with pytest.raises(NotImplementedError, match="choice|chooses|undecided"):
+    with pytest.raises(NotImplementedError, match="undecided"):
         inclusion(lambda x: jnp.arange(3)[jnp.where(x[0] > 0, 1, 2)])(Interval([-1.0], [1.0]))
 
 

@@ -95,7 +95,7 @@ def logistic(x: Ball) -> Ball:
 
 
 def horner(coefficients: Sequence[Fraction], x: Ball) -> Ball:
-    """`Σ cₖ·xᵏ`; trailing zeros are allowed, and leading powers of x are factored out to keep relative accuracy at 0."""
+    """`Σ cₖ·xᵏ`; trailing zeros are allowed; leading powers of x are factored out, for relative accuracy at 0."""
     c = list(coefficients)
     shift = 0
     while c and c[0] == 0:

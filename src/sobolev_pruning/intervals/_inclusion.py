@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def _is_interval(x: Any) -> bool:
     return isinstance(x, Interval)
 
 
-def inclusion(f: Callable[..., Any], *, rounding: Rounding = "outward") -> Callable[..., Any]:
+def inclusion(f: Callable[..., Any], *, rounding: str = "outward") -> Callable[..., Any]:
     """The natural interval extension of a JAX function, sharpened by exact ranges of activations.
 
     The result contains the range of `f` over the box, where `f` is the *exact function of real numbers* that its jaxpr
@@ -72,7 +72,7 @@ def inclusion(f: Callable[..., Any], *, rounding: Rounding = "outward") -> Calla
             walk.interval(clean(x), aval) if _is_interval(x) else walk.exact(jnp.asarray(x), aval)
             for x, aval in zip(leaves, closed.in_avals, strict=True)
         ]
-        with rounding_mode(rounding):
+        with rounding_mode(cast(Rounding, rounding)):
             outputs = walk.run(closed.jaxpr, closed.consts, nodes)
             values = [walk.value(node) for node in outputs]
         return jax.tree.unflatten(

@@ -66,6 +66,7 @@ class Interpreter:
         self.nodes: dict[Variable, Node] = {}
         self.ranges = Ranges(self._variable_value)
         self._count = 0
+        self._source = ""  # the innermost user line; equations inside of JAX's own functions have none
         self._mapped: dict[Any, Node] = {}
 
     # Values.
@@ -119,7 +120,7 @@ class Interpreter:
 
     def exact(self, x: Any, aval: Any) -> Node:
         """A node for an array that is known exactly: a constant, a literal, an argument that is no interval."""
-        node = self.new(aval, x if not is_float(aval) else point(x))
+        node = self.new(aval, point(x) if is_float(aval) else jnp.asarray(x))
         uniform = uniform_value(x)
         if uniform is not None and np.isfinite(uniform):
             node.form = Polynomial.constant(Fraction(uniform))
@@ -151,9 +152,17 @@ class Interpreter:
     def equation(self, eqn: JaxprEqn, inputs: list[Node]) -> list[Node]:
         """Evaluates one equation."""
         primitive = eqn.primitive
-        if primitive in inlined:
-            body = inlined[primitive](eqn.params)
-            return self.run(body.jaxpr, body.consts, inputs)
+        outer, self._source = self._source, source_of(eqn) or self._source
+        try:
+            if primitive in inlined:
+                body = inlined[primitive](eqn.params)
+                return self.run(body.jaxpr, body.consts, inputs)
+            return self._operation(eqn, inputs)
+        finally:
+            self._source = outer
+
+    def _operation(self, eqn: JaxprEqn, inputs: list[Node]) -> list[Node]:
+        primitive = eqn.primitive
         avals = [var.aval for var in eqn.outvars]
         if not any(map(_needs_rule, (*avals, *(n.aval for n in inputs)))) and not any(
             isinstance(n._value, Ternary) or n._natural is not None for n in inputs
@@ -164,17 +173,17 @@ class Interpreter:
             return [self.exact(r, aval) for r, aval in zip(results, avals, strict=True)]
         rule = rules.get(primitive)
         if rule is None:
-            raise UnsupportedPrimitiveError(unsupported_message(primitive.name, source_of(eqn)))
+            raise UnsupportedPrimitiveError(unsupported_message(primitive.name, self._source))
         return self._apply(rule, eqn, inputs, avals)
 
     def _apply(self, rule: Callable[..., Any], eqn: JaxprEqn, inputs: list[Node], avals: list[Any]) -> list[Node]:
-        primitive, params = eqn.primitive, eqn.params
+        primitive, params, source = eqn.primitive, eqn.params, self._source
 
         def natural() -> Any:
             try:
                 return rule(*map(self.value, inputs), **params)
             except UnsupportedPrimitiveError as error:
-                raise _located(error, eqn) from None
+                raise _located(error, primitive, source) from None
 
         if primitive.multiple_results:
             results = natural()
@@ -262,11 +271,11 @@ def source_of(eqn: JaxprEqn) -> str:
     return source_info_util.summarize(eqn.source_info)
 
 
-def _located(error: UnsupportedPrimitiveError, eqn: JaxprEqn) -> UnsupportedPrimitiveError:
+def _located(error: UnsupportedPrimitiveError, primitive: Primitive, source: str) -> UnsupportedPrimitiveError:
     why = str(error)
-    if "used at" in why:
+    if why.startswith("The operation"):  # of a branch or a body, which names its own line
         return error
-    return UnsupportedPrimitiveError(unsupported_message(eqn.primitive.name, source_of(eqn), why))
+    return UnsupportedPrimitiveError(unsupported_message(primitive.name, source, why))
 
 
 def uniform_value(x: Any) -> float | int | bool | None:

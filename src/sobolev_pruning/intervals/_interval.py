@@ -18,7 +18,7 @@ def _is_traced(x: Any) -> bool:
     return isinstance(x, Tracer)
 
 
-def _as_bound(name: str, value: ArrayLike) -> Array:
+def _as_bound(name: str, value: Any) -> Array:
     array = jnp.asarray(value)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
@@ -70,8 +70,8 @@ class Interval:
             )
         if low.dtype != upp.dtype:
             raise TypeError(
-                f"Interval: `lower` has dtype {low.dtype}, `upper` has dtype {upp.dtype}. Convert one of them, but mind "
-                "that rounding to a shorter format may move a bound inwards."
+                f"Interval: `lower` has dtype {low.dtype}, `upper` has dtype {upp.dtype}. Convert one of them, but "
+                "mind that rounding to a shorter format may move a bound inwards."
             )
         if not (_is_traced(low) or _is_traced(upp)):
             _check_bounds(np.asarray(low), np.asarray(upp))
@@ -136,8 +136,8 @@ class Interval:
         mid, rad = _as_bound("midpoint", midpoint), _as_bound("radius", radius)
         if not _is_traced(rad) and not bool(np.all(np.asarray(rad) >= 0)):
             raise ValueError(
-                f"Interval.from_midpoint: `radius` must be non-negative, got a smallest value of {np.asarray(rad).min()}. "
-                "Pass `abs(radius)` if its sign has no meaning."
+                f"Interval.from_midpoint: `radius` must be non-negative, got a smallest value of "
+                f"{np.asarray(rad).min()}. Pass `abs(radius)` if its sign has no meaning."
             )
         if not _is_traced(mid) and bool(np.any(np.isnan(np.asarray(mid)))):
             raise ValueError("Interval.from_midpoint: `midpoint` holds NaN. Remove such rows first.")
@@ -237,7 +237,8 @@ def _check_bounds(low: np.ndarray, upp: np.ndarray) -> None:
     for name, bound in (("lower", low), ("upper", upp)):
         if np.any(np.isnan(bound)):
             raise ValueError(
-                f"Interval: `{name}` holds NaN at index {_first(np.isnan(bound))}. Pass -inf and inf for what is unknown."
+                f"Interval: `{name}` holds NaN at index {_first(np.isnan(bound))}. Pass -inf and inf "
+                "for what is unknown."
             )
     if np.any(low > upp):
         where = _first(low > upp)
@@ -300,8 +301,8 @@ def intersection(first: Interval, second: Interval) -> Interval:
     if not _is_traced(lower) and not _is_traced(upper) and bool(jnp.any(lower > upper)):
         raise ValueError(
             "intersection: the intervals at index "
-            f"{_first(np.asarray(lower > upper))} have no number in common. Two enclosures of one quantity always have: "
-            "check that these are enclosures of the same."
+            f"{_first(np.asarray(lower > upper))} have no number in common. Two enclosures of one quantity "
+            "always have: check that these are enclosures of the same."
         )
     return Interval._make(lower, upper)
 

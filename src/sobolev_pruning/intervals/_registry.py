@@ -46,8 +46,8 @@ def definline(primitive: Primitive, body: Callable[[dict[str, Any]], ClosedJaxpr
 def _refuse_second(primitive: Primitive) -> None:
     if primitive in _rules or primitive in _inlined:
         raise ValueError(
-            f"The primitive `{primitive.name}` has an interval rule already. A second one would silently replace a tested "
-            "enclosure; register a rule for a primitive of your own instead."
+            f"The primitive `{primitive.name}` has an interval rule already. A second one would silently replace a "
+            "tested enclosure; register a rule for a primitive of your own instead."
         )
 
 

@@ -220,7 +220,7 @@ def _evaluator(p: Polynomial, dtype: np.dtype) -> Evaluator | None:
     if kinds == ["logistic"]:
         (sigmoid,) = functions
         return _logistic_family(p, sigmoid, dtype)
-    if kinds in (["exp"], ["erf", "exp"]):
+    if kinds in (["exp"], ["erf"], ["erf", "exp"]):
         return _gauss_family(p, functions, dtype)
     return None
 
@@ -349,13 +349,13 @@ def _gauss_family(p: Polynomial, functions: set[Function], dtype: np.dtype) -> E
 
     `A·erf + C` is `(C ± A) ∓ A·erfc(|u|)`, with the upper signs for u ≥ 0: what decays is computed as such.
     """
-    gauss = next(f for f in functions if f.name == "exp")
+    gauss = next((f for f in functions if f.name == "exp"), None)
     error = next((f for f in functions if f.name == "erf"), None)
-    kappa = _in_powers(gauss.argument)
-    if len(kappa) != 3 or kappa[0] or kappa[1] or kappa[2] > 0:
+    kappa = [] if gauss is None else _in_powers(gauss.argument)
+    if gauss is not None and (len(kappa) != 3 or kappa[0] or kappa[1] or kappa[2] > 0):
         return None
     zero = Polynomial({})
-    by_gauss = p.coefficients(gauss)
+    by_gauss = {0: p} if gauss is None else p.coefficients(gauss)
     if set(by_gauss) - {0, 1}:
         return None
     b, rest = by_gauss.get(1, zero), by_gauss.get(0, zero)
@@ -372,7 +372,9 @@ def _gauss_family(p: Polynomial, functions: set[Function], dtype: np.dtype) -> E
     def evaluate(u: Array) -> Interval:
         finite = _finite(u)
         x = balls.point(finite)
-        total = balls.horner(_in_powers(b), x) * balls.exp(balls.horner(kappa, x))
+        total = balls.horner(_in_powers(b), x)
+        if gauss is not None:
+            total = total * balls.exp(balls.horner(kappa, x))
         if a.terms:
             tail = balls.apply(lax.erfc_p, balls.point(jnp.abs(finite)), 2.0)
             by_sign = balls.horner(_in_powers(a), x) * tail

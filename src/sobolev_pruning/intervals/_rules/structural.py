@@ -23,6 +23,7 @@ ONE_OPERAND: tuple[Primitive, ...] = (
     lax.transpose_p,
     lax.slice_p,
     lax.rev_p,
+    lax.tile_p,
     lax.stop_gradient_p,
     primitives.copy_p,
     primitives.name_p,
@@ -30,6 +31,7 @@ ONE_OPERAND: tuple[Primitive, ...] = (
 
 MANY_OPERANDS: tuple[Primitive, ...] = (
     lax.concatenate_p,
+    lax.stack_p,
     lax.pad_p,
     lax.dynamic_slice_p,
     lax.dynamic_update_slice_p,
@@ -37,7 +39,7 @@ MANY_OPERANDS: tuple[Primitive, ...] = (
     lax.scatter_p,
 )
 
-MANY_RESULTS: tuple[Primitive, ...] = (lax.split_p, lax.optimization_barrier_p)
+MANY_RESULTS: tuple[Primitive, ...] = (lax.split_p, lax.unstack_p, lax.optimization_barrier_p)
 
 
 def _ends(operands: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
