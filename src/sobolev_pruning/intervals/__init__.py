@@ -13,6 +13,12 @@ functions (`benchmarks/ulp_error.py`).
 
 Interval adjoints are the inclusion of the reverse-mode derivative. Activations and their derivatives are recognised
 in the jaxpr by their algebra, and enclosed by their exact ranges.
+
+| enclosed by | functions |
+|---|---|
+| exact ranges, also of first and second derivatives | sigmoid, tanh, SiLU/Swish, Softplus, GELU (both), ReLU, leaky ReLU, ELU |
+| exact ranges of third derivatives as well | sigmoid, tanh, SiLU/Swish, GELU (both) |
+| the natural extension: sound, wider than the range | mish, derivatives of CELU, `jnp.maximum(x, 0)` differentiated, all else |
 """
 
 from ._inclusion import inclusion
