@@ -16,9 +16,9 @@ in the jaxpr by their algebra, and enclosed by their exact ranges.
 
 | enclosed by | functions |
 |---|---|
-| exact ranges, also of first and second derivatives | sigmoid, tanh, SiLU/Swish, Softplus, GELU (both), ReLU, leaky ReLU, ELU |
-| exact ranges of third derivatives as well | sigmoid, tanh, SiLU/Swish, GELU (both) |
-| the natural extension: sound, wider than the range | mish, derivatives of CELU, `jnp.maximum(x, 0)` differentiated, all else |
+| exact ranges, with derivatives 1 and 2 | sigmoid, tanh, SiLU/Swish, Softplus, GELU (both), ReLU, leaky ReLU, ELU |
+| exact ranges of derivative 3 as well | sigmoid, tanh, SiLU/Swish, GELU (both) |
+| natural extension: sound, but wider | mish, derivatives of CELU and of `jnp.maximum(x, 0)`, all else |
 """
 
 from ._inclusion import inclusion
