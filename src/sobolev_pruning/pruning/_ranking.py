@@ -86,6 +86,5 @@ def rank_distinct(scores: Significance, surrogate: Surrogate, x: Float[Array, "n
         columns *= np.asarray(score, np.float64) / np.where(length > 0, length, 1.0)
         # The triangular factor has the geometry of the columns in far fewer rows.
         triangle = np.linalg.qr(columns, mode="r")
-        _, _, order = scipy.linalg.qr(triangle, mode="economic", pivoting=True)
-        orders.append(order)
+        orders.append(scipy.linalg.qr(triangle, mode="r", pivoting=True)[-1])
     return Ranking(tuple(orders))

@@ -206,18 +206,29 @@ class BachelierBasket(AbstractReferenceWithTruth):
         and would be no estimate of the gamma; none is given.
         """
         spot_key, path_key = jax.random.split(key)
-        x = self.spots(spot_key, n)
-        z = jax.random.normal(path_key, (n, self.n_paths, self.dim_in), x.dtype)
+        return self.label(path_key, self.spots(spot_key, n))
+
+    def label(self, key: PRNGKeyArray, x: Float[Array, "n d"]) -> Samples:
+        """One-path payoffs `(n, 1)` and pathwise deltas `(n, 1, d)` at given spots; see `sample`."""
+        z = jax.random.normal(key, (x.shape[0], self.n_paths), x.dtype)
         y, dydx = jax.vmap(jax.value_and_grad(self._payoff))(x, z)
         return Samples(x, y[:, None], dydx[:, None, :])
 
-    def _payoff(self, x: Float[Array, " d"], z: Float[Array, "n_paths d"]) -> Float[Array, ""]:
-        """Payoff at maturity, averaged over the paths that the normals `z` drive from the spots `x`."""
-        # The payoff sees the assets only through the basket, so their moves are contracted with the weights at once.
-        moves = math.sqrt(self.maturity_date - self.exposure_date) * (z @ (self.weights @ self.factor))
+    def _payoff(self, x: Float[Array, " d"], z: Float[Array, " n_paths"]) -> Float[Array, ""]:
+        """Payoff at maturity, averaged over the paths that the normals `z` drive from the spots `x`.
+
+        The payoff sees the assets only through the basket, and the correlated moves of the assets add up to a normal
+        move of the basket. Drawing that one is the same law at a d-th of the cost.
+        """
+        moves = self._deviation * z
         if self.antithetic:
             moves = jnp.concatenate([moves, -moves])
         return jnp.mean(call(x @ self.weights + moves, self.strike))
+
+    @property
+    def _deviation(self) -> Float[Array, ""]:
+        """Standard deviation of the basket's move over [T₁, T₂]."""
+        return jnp.linalg.norm(self.weights @ self.factor) * math.sqrt(self.maturity_date - self.exposure_date)
 
     def truth(self, x: Float[Array, "n d"]) -> Samples:
         """Closed-form price, deltas and Hessian at the spots `x` (Bachelier's formula for the basket).
@@ -225,7 +236,7 @@ class BachelierBasket(AbstractReferenceWithTruth):
         With `s` the deviation of the basket over [T₁, T₂] and `u = (w·x − K) / s`: price `s (u Φ(u) + φ(u))`, deltas
         `Φ(u) w`, Hessian `φ(u) / s · w wᵀ`.
         """
-        s = self.basket_volatility * math.sqrt(self.maturity_date - self.exposure_date)
+        s = self._deviation
         u = (x @ self.weights - self.strike) / s
         cdf, pdf = stats.norm.cdf(u), stats.norm.pdf(u)
         w = self.weights

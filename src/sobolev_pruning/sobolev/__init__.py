@@ -1,6 +1,7 @@
 """Training on values and derivatives."""
 
 from ._fit import DivergedError, FitResult, fit
+from ._levenberg_marquardt import fit_levenberg_marquardt
 from ._loss import AbstractLoss, SobolevLoss, ValueLoss
 from ._progress import ProgressBar, ProgressReporter, Silent
 
@@ -14,4 +15,5 @@ __all__ = [
     "SobolevLoss",
     "ValueLoss",
     "fit",
+    "fit_levenberg_marquardt",
 ]

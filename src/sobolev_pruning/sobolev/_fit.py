@@ -1,7 +1,7 @@
 """The training loop: compiled chunks of many steps, with Python only between them."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import final
 
 import equinox as eqx
@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ..reference import AbstractReferenceModel
-from ..surrogate import MLP, Surrogate
+from ..reference import AbstractReferenceModel, Samples
+from ..surrogate import MLP, Normalisation, Surrogate
 from ._loss import AbstractLoss
 from ._progress import ProgressReporter, Silent
 
@@ -61,6 +61,7 @@ def fit(
     steps_per_chunk: int = 250,
     progress: ProgressReporter | None = None,
     title: str = "fit",
+    on_chunk: Callable[[int, Surrogate], None] | None = None,
 ) -> FitResult:
     """Train the network of a surrogate on samples of a reference model.
 
@@ -80,6 +81,7 @@ def fit(
         steps_per_chunk: updates between two looks at the progress.
         progress: shows the course of training; nothing is shown if not given.
         title: of the progress bar.
+        on_chunk: called after every chunk with the steps done and the surrogate so far, to evaluate or to store it.
 
     Returns:
         The trained surrogate and all losses.
@@ -102,30 +104,9 @@ def fit(
             f"the reference maps {reference.dim_in} inputs to {reference.dim_out} outputs, the network {widths[0]} to "
             f"{widths[-1]}."
         )
-    normalise = surrogate.normalisation.normalise
     calibration_key, key = jax.random.split(key)
-    first = eqx.filter_jit(lambda r, k: normalise(r.sample(k, batch_size)))
-    loss = loss.calibrate(first(reference, calibration_key))
-
+    loss = loss.calibrate(_batch(reference, surrogate.normalisation, calibration_key, batch_size))
     params, static = eqx.partition(surrogate.network, eqx.is_inexact_array)
-
-    @eqx.filter_jit
-    def run_chunk(reference, loss, state, keys):
-        def step(state, key):
-            params, opt_state, running = state
-            batch = normalise(reference.sample(key, batch_size))
-            value, gradient = jax.value_and_grad(lambda p: loss(eqx.combine(p, static), batch))(params)
-            with _lenient():
-                updates, new_opt_state = optimizer.update(gradient, opt_state, params)
-            finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(updates))
-            running = running & finite
-            # After the first bad step nothing moves any more, so the parameters before it survive.
-            new = (optax.apply_updates(params, updates), new_opt_state)
-            params, opt_state = jax.tree.map(lambda a, b: jnp.where(running, a, b), new, (params, opt_state))
-            return (params, opt_state, running), (value, finite)
-
-        return jax.lax.scan(step, state, keys)
-
     with _lenient():
         state = (params, optimizer.init(params), jnp.asarray(True))
     keys = jax.random.split(key, steps)
@@ -135,21 +116,60 @@ def fit(
     try:
         for begin in range(0, steps, steps_per_chunk):
             chunk = keys[begin : begin + steps_per_chunk]
-            state, (values, finite) = run_chunk(reference, loss, state, chunk)
+            state, (values, finite) = _run_chunk(
+                state, chunk, reference, loss, surrogate.normalisation, static, optimizer, batch_size
+            )
             bad = np.flatnonzero(~np.asarray(finite))
             if bad.size:
                 kept = np.concatenate([*losses, np.asarray(values)[: bad[0]]])
                 raise DivergedError(begin + int(bad[0]), _replaced(surrogate, state[0], static), kept)
             losses.append(np.asarray(values))
             reporter.update(begin + len(losses[-1]), losses[-1])
+            if on_chunk is not None:
+                on_chunk(begin + len(losses[-1]), _replaced(surrogate, state[0], static))
     finally:
         reporter.stop()
     return FitResult(_replaced(surrogate, state[0], static), np.concatenate(losses))
 
 
+@eqx.filter_jit
+def _batch(reference: AbstractReferenceModel, units: Normalisation, key: PRNGKeyArray, batch_size: int) -> Samples:
+    return units.normalise(reference.sample(key, batch_size))
+
+
+# On the level of the module, so that another fit of the same shapes with the same optimizer does not compile again.
+@eqx.filter_jit
+def _run_chunk(
+    state: tuple[MLP, optax.OptState, Bool[Array, ""]],
+    keys: PRNGKeyArray,
+    reference: AbstractReferenceModel,
+    loss: AbstractLoss,
+    units: Normalisation,
+    static: MLP,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+):
+    """One step for each key; returns the state, and for each step the loss and whether it was finite."""
+
+    def step(state, key):
+        params, opt_state, running = state
+        batch = units.normalise(reference.sample(key, batch_size))
+        value, gradient = jax.value_and_grad(lambda p: loss(eqx.combine(p, static), batch))(params)
+        with _lenient():
+            updates, new_opt_state = optimizer.update(gradient, opt_state, params)
+        finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(updates))
+        running = running & finite
+        # After the first bad step nothing moves any more, so the parameters before it survive.
+        new = (optax.apply_updates(params, updates), new_opt_state)
+        params, opt_state = jax.tree.map(lambda a, b: jnp.where(running, a, b), new, (params, opt_state))
+        return (params, opt_state, running), (value, finite)
+
+    return jax.lax.scan(step, state, keys)
+
+
 @contextlib.contextmanager
 def _lenient() -> Iterator[None]:
-    """JAX's default promotion for Optax, which raises floats to integer powers, also where the user set it to strict."""
+    """JAX's default promotion, also where the user made it strict: Optax raises floats to integer powers."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
 

@@ -27,8 +27,12 @@ class AbstractLoss(eqx.Module):
         """
 
     @abc.abstractmethod
+    def residuals(self, network: MLP, samples: Samples) -> Float[Array, "n k"]:
+        """Weighted residuals of every sample, whose mean squared norm is the loss."""
+
     def __call__(self, network: MLP, samples: Samples) -> Float[Array, ""]:
-        """Mean loss over the batch."""
+        """Mean loss over the batch, in squared deviations of the outputs."""
+        return _mean_square(self.residuals(network, samples))
 
 
 @final
@@ -39,9 +43,9 @@ class ValueLoss(AbstractLoss):
         """Nothing to learn."""
         return self
 
-    def __call__(self, network: MLP, samples: Samples) -> Float[Array, ""]:
-        """Mean loss over the batch, in squared deviations of the outputs."""
-        return _mean_square(jax.vmap(network)(samples.x) - samples.y)
+    def residuals(self, network: MLP, samples: Samples) -> Float[Array, "n k"]:
+        """Errors of the values, `(n, m)`."""
+        return jax.vmap(network)(samples.x) - samples.y
 
 
 @final
@@ -81,18 +85,19 @@ class SobolevLoss(AbstractLoss):
         # Where all gradients vanish there is no scale to learn, and the term is as it is.
         return SobolevLoss(self.gradient_weight, jnp.where(scale > 0, scale, jnp.ones_like(scale)))
 
-    def __call__(self, network: MLP, samples: Samples) -> Float[Array, ""]:
-        """Mean loss over the batch, in squared deviations of the outputs."""
+    def residuals(self, network: MLP, samples: Samples) -> Float[Array, "n k"]:
+        """Errors of the values, then weighted errors of the gradients, `(n, m + m d)`."""
 
         def value_and_jacobian(x: Float[Array, " d"]):
             y, pullback = jax.vjp(network, x)
             (dydx,) = jax.vmap(pullback)(jnp.eye(y.shape[0], dtype=y.dtype))
             return y, dydx
 
+        assert samples.dydx is not None  # `calibrate` has asked for them
         y, dydx = jax.vmap(value_and_jacobian)(samples.x)
-        of_values = _mean_square(y - samples.y)
-        of_gradients = _mean_square(dydx - samples.dydx)
-        return of_values + self.gradient_weight / self.gradient_scale * of_gradients
+        weight = jnp.sqrt(self.gradient_weight / jnp.asarray(self.gradient_scale, y.dtype))
+        of_gradients = weight * (dydx - samples.dydx).reshape(samples.n, -1)
+        return jnp.concatenate([y - samples.y, of_gradients], axis=1)
 
 
 def _mean_square(residual: Float[Array, "n ..."]) -> Float[Array, ""]:

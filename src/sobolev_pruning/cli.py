@@ -1,0 +1,138 @@
+"""The command `sobolev-pruning`."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from typer.exceptions import Abort, Exit, TyperException
+
+from ._version import __version__
+
+app = typer.Typer(
+    name="sobolev-pruning",
+    help="Small neural surrogates that are right in their derivatives.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"sobolev-pruning {__version__}")
+        raise Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Small neural surrogates that are right in their derivatives."""
+
+
+_STUDIES = ("bachelier",)
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Study to run: bachelier.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="Folder of the run [default: runs/STUDY].")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Seed of everything random; replaces the configuration's.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE.toml", help="Configuration; every key may be left out.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
+    ] = False,
+) -> None:
+    """Run a study: train, prune, fine-tune, evaluate, draw and export."""
+    if study not in _STUDIES:
+        raise _Refused(f"unknown study {study!r}; known are {', '.join(_STUDIES)}")
+    # The numerics take seconds to import; `--help` and refused commands need not wait for them.
+    from .sobolev import DivergedError, ProgressBar
+    from .study import ConfigError, RunExistsError, StudyConfig, run_bachelier, tables
+
+    console = Console(stderr=True, highlight=False)
+    output = Path("runs") / study if output is None else output
+    try:
+        chosen = StudyConfig() if config is None else StudyConfig.from_toml(config)
+        if seed is not None:
+            chosen = dataclasses.replace(chosen, seed=seed)
+        chosen.check()
+        summary = run_bachelier(
+            chosen, output, overwrite=overwrite, progress=ProgressBar(console), listener=_Narrator(console)
+        )
+    except (ConfigError, RunExistsError, NotADirectoryError, PermissionError) as error:
+        raise _Refused(str(error)) from None
+    except DivergedError as error:
+        raise _Failed(f"{error} On disk: {_on_disk(output)}") from None
+    except KeyboardInterrupt:
+        raise _Interrupted(f"interrupted. On disk: {_on_disk(output)}; no summary, no report") from None
+    for table in tables(summary):
+        Console(highlight=False).print(table)
+    print(f"{summary['seconds']:.0f} s. Report: {output / 'report.html'}")
+
+
+class _Refused(Exception):
+    """Bad input; exit status 2."""
+
+
+class _Failed(Exception):
+    """The run itself failed; exit status 1."""
+
+
+class _Interrupted(Exception):
+    """Ctrl-C; exit status 130, as shells report it."""
+
+
+def _on_disk(output: Path) -> str:
+    from .study import contents_of_run
+
+    names = contents_of_run(output)
+    return f"{output}/ with {', '.join(names)}" if names else "nothing"
+
+
+class _Narrator:
+    """Says on standard error what a run does."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def stage(self, stage) -> None:
+        unexplained = ", ".join(f"{name} {1 - errors.r2:.1e}" for name, errors in stage.cube.items())
+        self._console.print(f"{stage.size} {stage.name} in {stage.seconds:.1f} s: 1 − R² of {unexplained}")
+
+    def note(self, text: str) -> None:
+        self._console.print(text)
+
+
+def main() -> None:
+    """Entry point: one line on standard error for what goes wrong, never a traceback for bad input."""
+    try:
+        app(standalone_mode=False)
+        status = 0
+    except TyperException as error:
+        status = _say(error.format_message(), 2)
+    except _Refused as error:
+        status = _say(str(error), 2)
+    except _Failed as error:
+        status = _say(str(error), 1)
+    except _Interrupted as error:
+        status = _say(str(error), 130)
+    except (Abort, KeyboardInterrupt):
+        status = _say("interrupted", 130)
+    sys.exit(status)
+
+
+def _say(message: str, status: int) -> int:
+    print(f"sobolev-pruning: {' '.join(message.split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,28 @@
+"""The published case study as one run: configuration, stages, evaluation, figures, report."""
+
+from ._config import ConfigError, StudyConfig
+from ._folder import RunExistsError, RunFolder, contents_of_run
+from ._metrics import ErrorMeasures, Errors, errors_between
+from ._run import RunListener, run_bachelier
+from ._stages import Course, Pruning, Stage, Study
+from ._summary import PUBLISHED
+from ._terminal import tables
+
+__all__ = [
+    "PUBLISHED",
+    "ConfigError",
+    "Course",
+    "ErrorMeasures",
+    "Errors",
+    "Pruning",
+    "RunExistsError",
+    "RunFolder",
+    "RunListener",
+    "Stage",
+    "Study",
+    "StudyConfig",
+    "contents_of_run",
+    "errors_between",
+    "run_bachelier",
+    "tables",
+]

@@ -1,0 +1,61 @@
+"""A run on disk: files appear whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import final
+
+# Everything that a run may write; nothing else in the folder is ever touched.
+_FILES = ("config.toml", "metrics.jsonl", "summary.json", "report.html", "surrogate.safetensors", "surrogate.onnx")
+_FOLDERS = ("checkpoints", "figures")
+
+
+class RunExistsError(FileExistsError):
+    """The output folder holds a run, and overwriting it was not asked for."""
+
+
+def contents_of_run(path: str | os.PathLike) -> list[str]:
+    """What of a run stands in a folder; empty folders and anything else are left out."""
+    path = Path(path)
+    files = [name for name in _FILES if (path / name).exists()]
+    return files + [f"{name}/" for name in _FOLDERS if (path / name).is_dir() and any((path / name).iterdir())]
+
+
+@final
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: of the folder; it is made if it is not there.
+        overwrite: remove the files of an earlier run first.
+
+    Raises:
+        RunExistsError: the folder holds a run and `overwrite` is false.
+        NotADirectoryError: the path is a file.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        if self.path.exists() and not self.path.is_dir():
+            raise NotADirectoryError(f"{self.path} is a file; give a folder for the output.")
+        earlier = contents_of_run(self.path)
+        if earlier and not overwrite:
+            raise RunExistsError(
+                f"{self.path} already holds a run ({earlier[0]}); give another folder, or --overwrite (from Python "
+                "`overwrite=True`) to replace it."
+            )
+        for name in earlier:
+            target = self.path / name
+            shutil.rmtree(target) if target.is_dir() else target.unlink()
+        for name in _FOLDERS:
+            (self.path / name).mkdir(parents=True, exist_ok=True)
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a text file, replacing an earlier one in a single step."""
+        target = self.path / name
+        with tempfile.TemporaryDirectory(dir=self.path, prefix=".part-") as part:
+            draft = Path(part) / target.name
+            draft.write_text(text, encoding="utf-8")
+            os.replace(draft, target)
+        return target

@@ -1,0 +1,93 @@
+"""How far a surrogate is from the truth, in values, gradients and curvature."""
+
+import math
+from collections.abc import Iterator
+from typing import final
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..reference import Samples
+
+
+@final
+class ErrorMeasures(eqx.Module):
+    """Coefficient of determination, root mean square error and largest error of one quantity.
+
+    Attributes:
+        r2: `1 − Σ‖prediction − truth‖² / Σ‖truth − mean‖²`, summed over samples and components.
+        rmse: root of the mean squared error over samples and components, in units of the quantity.
+        max_error: largest absolute error over samples and components, in units of the quantity.
+    """
+
+    r2: float
+    rmse: float
+    max_error: float
+
+
+@final
+class Errors(eqx.Module):
+    """Errors of a surrogate on one evaluation set.
+
+    Attributes:
+        values: of the prices.
+        deltas: of all first derivatives.
+        gammas: of the sum of the Hessian's entries. With weights that sum to one this is the second derivative with
+            respect to the basket, as in the published table.
+        hessian: of all entries of the Hessian.
+    """
+
+    values: ErrorMeasures
+    deltas: ErrorMeasures
+    gammas: ErrorMeasures
+    hessian: ErrorMeasures
+
+    def items(self) -> Iterator[tuple[str, ErrorMeasures]]:
+        """The four quantities by name."""
+        for name in ("values", "deltas", "gammas", "hessian"):
+            yield name, getattr(self, name)
+
+    def table(self) -> dict[str, dict[str, float]]:
+        """`{"r2": {"values": …, …}, "rmse": …, "max_error": …}`, as `summary.json` holds it."""
+        return {
+            measure: {name: getattr(errors, measure) for name, errors in self.items()}
+            for measure in ("r2", "rmse", "max_error")
+        }
+
+
+def errors_between(prediction: Samples, truth: Samples) -> Errors:
+    """Compare a surrogate's evaluation with the truth at the same inputs.
+
+    Raises:
+        ValueError: a derivative is missing on either side.
+    """
+    return Errors(
+        _measure(prediction.y, truth.y),
+        _measure(_known(prediction.dydx, "dydx"), _known(truth.dydx, "dydx")),
+        _measure(gammas(prediction), gammas(truth)),
+        _measure(_known(prediction.d2ydx2, "d2ydx2"), _known(truth.d2ydx2, "d2ydx2")),
+    )
+
+
+def gammas(samples: Samples) -> Float[Array, "n m"]:
+    """Sum of the entries of each Hessian."""
+    return jnp.sum(_known(samples.d2ydx2, "d2ydx2"), axis=(2, 3))
+
+
+def _known(part: Float[Array, "n ..."] | None, name: str) -> Float[Array, "n ..."]:
+    if part is None:
+        raise ValueError(f"`{name}` of the samples is None; evaluate gradients and Hessians first.")
+    return part
+
+
+def _measure(prediction: Float[Array, "n ..."], truth: Float[Array, "n ..."]) -> ErrorMeasures:
+    # In double precision: single precision cannot tell 1 − 10⁻⁷ from 1.
+    exact = np.asarray(truth, np.float64)
+    error = np.asarray(prediction, np.float64) - exact
+    spread = float(np.sum((exact - exact.mean(axis=0)) ** 2))
+    unexplained = float(np.sum(error**2))
+    # A quantity that does not vary cannot be explained, only met.
+    ratio = unexplained / spread if spread > 0 else (0.0 if unexplained == 0 else math.inf)
+    return ErrorMeasures(1.0 - ratio, float(np.sqrt(np.mean(error**2))), float(np.max(np.abs(error))))

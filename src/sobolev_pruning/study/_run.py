@@ -1,0 +1,132 @@
+"""One run of the study, from its configuration to its folder."""
+
+import importlib.util
+import json
+import os
+import time
+from typing import Any, Protocol, final, runtime_checkable
+
+import numpy as np
+
+from ..exchange import export_onnx
+from ..sobolev import DivergedError, ProgressReporter
+from ..surrogate import save
+from ._config import StudyConfig
+from ._figures import save_figures
+from ._folder import RunFolder
+from ._pictures import draw
+from ._report import ReportFigure, render_report
+from ._stages import Stage, Study
+from ._summary import summarise
+
+
+@runtime_checkable
+class RunListener(Protocol):
+    """Told what a run does."""
+
+    def stage(self, stage: Stage) -> None:
+        """A stage is done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something a user should know."""
+        ...
+
+
+@final
+class _Nobody:
+    """Listens to nothing."""
+
+    def stage(self, stage: Stage) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+def run_bachelier(
+    config: StudyConfig,
+    output: str | os.PathLike,
+    *,
+    overwrite: bool = False,
+    progress: ProgressReporter | None = None,
+    listener: RunListener | None = None,
+) -> dict[str, Any]:
+    """Run the published case study and write everything it finds.
+
+    The folder then holds `config.toml`, `metrics.jsonl` (losses and errors of every fit), `checkpoints/` (the surrogate
+    of every stage), `surrogate.safetensors` and, with the extra `onnx`, `surrogate.onnx` (the smallest network,
+    fine-tuned on the reference), `figures/`, `report.html`, and last of all `summary.json`: where that stands, the run
+    is complete.
+
+    Args:
+        config: what to run; checked before anything is written.
+        output: folder of the run.
+        overwrite: replace an earlier run in that folder.
+        progress: shows the course of every fit.
+        listener: told about stages and notes.
+
+    Returns:
+        What `summary.json` holds.
+
+    Raises:
+        ConfigError: the configuration cannot be run.
+        RunExistsError: the folder holds a run, and `overwrite` is false.
+        DivergedError: a fit diverged; the last good surrogate is among the checkpoints.
+    """
+    begin = time.perf_counter()
+    listener = _Nobody() if listener is None else listener
+    study = Study(config, progress)
+    folder = RunFolder(output, overwrite=overwrite)
+    folder.write("config.toml", config.to_toml())
+    stages: list[Stage] = []
+    lines: list[str] = []
+    try:
+        for stage in study.run():
+            stages.append(stage)
+            save(stage.surrogate, folder.path / "checkpoints" / f"{stage.size}-{stage.name}.safetensors")
+            lines += _metric_lines(stage)
+            folder.write("metrics.jsonl", "".join(lines))
+            listener.stage(stage)
+    except DivergedError as error:
+        size = "-".join(map(str, error.surrogate.network.widths))
+        save(error.surrogate, folder.path / "checkpoints" / f"{size}-diverged.safetensors")
+        raise
+
+    smallest = min(
+        (stage for stage in stages if stage.name == "finetuned_reference"),
+        key=lambda stage: stage.surrogate.network.n_parameters,
+    ).surrogate
+    save(smallest, folder.path / "surrogate.safetensors")
+    if importlib.util.find_spec("jax2onnx") is None:
+        listener.note("surrogate.onnx was not written: pip install 'sobolev-pruning[onnx]'")
+    else:
+        export_onnx(smallest, folder.path / "surrogate.onnx", check_inputs=np.asarray(study.training_law.x[:256]))
+
+    pictures = draw(study, stages)
+    save_figures({picture.name: picture.figure for picture in pictures}, folder.path / "figures")
+    summary = summarise(stages, config.seed, time.perf_counter() - begin)
+    report = render_report(
+        summary,
+        [
+            ReportFigure(p.name, p.title, p.caption, (folder.path / "figures" / f"{p.name}.png").read_bytes())
+            for p in pictures
+        ],
+        config.to_toml(),
+        summary["environment"],
+    )
+    folder.write("report.html", report)
+    folder.write("summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _metric_lines(stage: Stage) -> list[str]:
+    """One JSON object a line: the mean loss of each stretch of the training, and the errors at its end."""
+    where = {"size": stage.size, "stage": stage.name}
+    lines = []
+    if stage.course is not None:
+        ends = stage.course.steps
+        for i, (start, end) in enumerate(zip(np.r_[0, ends[:-1]], ends, strict=True)):
+            unexplained = {name: float(values[i]) for name, values in stage.course.unexplained.items()}
+            loss = float(stage.course.losses[start:end].mean())
+            lines.append({**where, "step": int(end), "loss": loss, "unexplained": unexplained})
+    lines.append({**where, "seconds": stage.seconds, **stage.cube.table()})
+    return [json.dumps(line) + "\n" for line in lines]

@@ -1,0 +1,302 @@
+"""The case study from the reference model to small surrogates, stage by stage."""
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import final
+
+import equinox as eqx
+import jax
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..pruning import (
+    Kept,
+    LeastSquares,
+    Significance,
+    TrustRegions,
+    choose_layers,
+    prune,
+    rank_distinct,
+    significance,
+)
+from ..reference import (
+    AbstractReferenceModel,
+    BachelierBasket,
+    DataSet,
+    FunctionReference,
+    Mixture,
+    ModelLaw,
+    Samples,
+    UniformCube,
+)
+from ..sobolev import AbstractLoss, ProgressReporter, SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
+from ..surrogate import MLP, Normalisation, Surrogate
+from ._config import FinetuningConfig, StudyConfig, TrainingConfig
+from ._metrics import Errors, errors_between
+
+_N_CHUNKS = 20
+_N_COURSE_POINTS = 512
+_N_NORMALISATION = 65536
+
+
+@final
+@dataclass(frozen=True)
+class Course:
+    """How a fit went.
+
+    Attributes:
+        losses: of every step, `(steps,)`, in normalised units.
+        steps: at which errors were measured, `(n_chunks,)`.
+        unexplained: `1 − R²` of values, deltas and gammas at those steps, on part of the published evaluation set.
+    """
+
+    losses: np.ndarray
+    steps: np.ndarray
+    unexplained: dict[str, np.ndarray]
+
+
+@final
+@dataclass(frozen=True)
+class Stage:
+    """A surrogate and how good it is.
+
+    Attributes:
+        name: `oversized`, `pruned`, `finetuned_vanilla`, `finetuned_nn_data` or `finetuned_reference`.
+        surrogate: after the stage.
+        seconds: that the stage took, compilation included, evaluation not.
+        cube: errors on the published evaluation set, the uniform cube.
+        training_law: errors over the model's own law of the spots, wings included.
+        prediction: values and derivatives on the published evaluation set.
+        course: of the training, if the stage trained.
+    """
+
+    name: str
+    surrogate: Surrogate
+    seconds: float
+    cube: Errors
+    training_law: Errors
+    prediction: Samples
+    course: Course | None
+
+    @property
+    def widths(self) -> list[int]:
+        """Nodes of every layer."""
+        return self.surrogate.network.widths
+
+    @property
+    def size(self) -> str:
+        """The widths as they are written, such as `7-3-3-1`."""
+        return "-".join(map(str, self.widths))
+
+
+@final
+@dataclass(frozen=True)
+class Pruning:
+    """What was removed for one of the pruned networks, and why."""
+
+    scores: Significance
+    kept: Kept
+
+
+class Study:
+    """The published case study on a Bachelier basket, with everything random drawn from one seed.
+
+    Attributes:
+        config: what was asked for.
+        basket: the reference model, sampled as in fine-tuning.
+        cube, training_law: truth on the two evaluation sets.
+        prunings: by the size of the pruned network; filled while `run` goes on.
+    """
+
+    def __init__(self, config: StudyConfig, progress: ProgressReporter | None = None) -> None:
+        config.check()
+        self.config = config
+        self._progress = progress
+        names = ("model", "cube", "law", "normalisation", "network", "oversized", "prune", "teacher", "finetune")
+        self._keys = dict(zip(names, jax.random.split(jax.random.key(config.seed), len(names)), strict=True))
+        self.basket = _basket(config, self._keys["model"])
+        n = config.evaluation.points
+        self.cube = self._truth(UniformCube(), self._keys["cube"], n)
+        self.training_law = self._truth(ModelLaw(), self._keys["law"], n)
+        self.prunings: dict[str, Pruning] = {}
+
+    def _truth(self, law: UniformCube | ModelLaw, key: PRNGKeyArray, n: int) -> Samples:
+        basket = dataclasses.replace(self.basket, spot_law=law)
+        return basket.truth(basket.spots(key, n))
+
+    def run(self) -> Iterator[Stage]:
+        """Every stage, as soon as it is done: the oversized network, then four for each pruned size.
+
+        The three fine-tunings start from the pruned network, not from one another, so that they can be compared.
+        """
+        config = self.config
+        oversized = self._train_oversized()
+        yield oversized
+        scores, x = self._significance(oversized.surrogate)
+        ranking = rank_distinct(scores, oversized.surrogate, x[: config.pruning.refit_samples // 2])
+        compensation = LeastSquares(x, config.pruning.gradient_weight)
+        teacher = FunctionReference(oversized.surrogate, self.basket.spots)
+        nn_data = DataSet(_sample(teacher, self._keys["teacher"], config.finetuning.teacher_samples))
+        sobolev = SobolevLoss(config.finetuning.gradient_weight)
+        for widths in config.pruning.keep:
+            begin = time.perf_counter()
+            kept = (
+                ranking.keep(widths)
+                if len(widths) == len(config.network.hidden)
+                else choose_layers(oversized.surrogate, ranking, widths, compensation)
+            )
+            pruned = prune(oversized.surrogate, kept, compensation)
+            pruned = self._stage("pruned", pruned, time.perf_counter() - begin, None)
+            self.prunings[pruned.size] = Pruning(scores, kept)
+            yield pruned
+            yield self._finetune("finetuned_vanilla", pruned.surrogate, self.basket, ValueLoss())
+            yield self._finetune("finetuned_nn_data", pruned.surrogate, nn_data, sobolev)
+            yield self._finetune("finetuned_reference", pruned.surrogate, self.basket, sobolev)
+
+    def _train_oversized(self) -> Stage:
+        config = self.config
+        basket = dataclasses.replace(self.basket, n_paths=config.oversized.paths)
+        samples = _sample(basket, self._keys["normalisation"], _N_NORMALISATION)
+        network = MLP.create(
+            [basket.dim_in, *config.network.hidden, basket.dim_out],
+            activation=getattr(jax.nn, config.network.activation),
+            key=self._keys["network"],
+        )
+        start = Surrogate(network, Normalisation.from_samples(samples))
+        return self._fit_first_order("oversized", start, basket, ValueLoss(), config.oversized)
+
+    def _significance(self, surrogate: Surrogate) -> tuple[Significance, Float[Array, "n d"]]:
+        pruning = self.config.pruning
+        x = self.basket.spots(self._keys["prune"], pruning.refit_samples)
+        # Both laws of the mixture come in turn, so that a part of the points holds both.
+        x = x[jax.random.permutation(self._keys["prune"], x.shape[0])]
+        box = TrustRegions.around(x, pruning.region_scale)
+        return significance(surrogate, TrustRegions(x[: pruning.regions], box.radius)), x
+
+    def _finetune(self, name: str, start: Surrogate, reference: AbstractReferenceModel, loss: AbstractLoss) -> Stage:
+        fine = self.config.finetuning
+        if start.network.n_parameters > fine.second_order_below:
+            return self._fit_first_order(name, start, reference, loss, fine)
+        if isinstance(reference, BachelierBasket):
+            # The samples are used in every step, so their labels are made quieter than fresh ones have to be.
+            reference = dataclasses.replace(reference, n_paths=fine.second_order_paths)
+        samples = _sample(reference, self._keys["finetune"], fine.second_order_samples)
+        watch = _Watch(self.cube)
+        result = fit_levenberg_marquardt(
+            start,
+            samples,
+            loss,
+            max_steps=fine.second_order_steps,
+            progress=self._progress,
+            title=_title(start, name),
+            on_step=watch.every(-(-fine.second_order_steps // _N_CHUNKS)),
+        )
+        return self._stage(name, result.surrogate, watch.seconds(), watch.course(result.losses))
+
+    def _fit_first_order(
+        self,
+        name: str,
+        start: Surrogate,
+        reference: AbstractReferenceModel,
+        loss: AbstractLoss,
+        training: TrainingConfig | FinetuningConfig,
+    ) -> Stage:
+        watch = _Watch(self.cube)
+        schedule = optax.linear_schedule(training.learning_rate, 0.0, training.steps)
+        result = fit(
+            start,
+            reference,
+            loss,
+            key=self._keys[name if name == "oversized" else "finetune"],
+            steps=training.steps,
+            batch_size=training.batch_size,
+            # Muon (K. Jordan, 2024) moves every weight matrix by an orthogonal one, so that its thin directions learn
+            # as fast as its thick ones; measured against Adam in `benchmarks/optimisers.py`.
+            optimizer=optax.contrib.muon(schedule, weight_decay=training.weight_decay),
+            steps_per_chunk=-(-training.steps // _N_CHUNKS),
+            progress=self._progress,
+            title=_title(start, name),
+            on_chunk=watch.every(1),
+        )
+        return self._stage(name, result.surrogate, watch.seconds(), watch.course(result.losses))
+
+    def _stage(self, name: str, surrogate: Surrogate, seconds: float, course: Course | None) -> Stage:
+        prediction = surrogate.evaluate(self.cube.x)
+        return Stage(
+            name,
+            surrogate.with_provenance(study="bachelier", stage=name, seed=str(self.config.seed)),
+            seconds,
+            errors_between(prediction, self.cube),
+            errors_between(surrogate.evaluate(self.training_law.x), self.training_law),
+            prediction,
+            course,
+        )
+
+
+class _Watch:
+    """Measures errors while a fit goes on, and the time of the fit without that of the measurements."""
+
+    def __init__(self, truth: Samples) -> None:
+        self._few = jax.tree.map(lambda part: part[:_N_COURSE_POINTS], truth)
+        self._measured: list[tuple[int, Errors]] = []
+        self._begin, self._measuring = time.perf_counter(), 0.0
+
+    def every(self, n_calls: int) -> Callable[[int, Surrogate], None]:
+        """A callback that measures at every `n_calls`-th call."""
+        calls = itertools.count(1)
+
+        def measure(step: int, surrogate: Surrogate) -> None:
+            if next(calls) % n_calls == 0:
+                begin = time.perf_counter()
+                self._measured.append((step, errors_between(surrogate.evaluate(self._few.x), self._few)))
+                self._measuring += time.perf_counter() - begin
+
+        return measure
+
+    def seconds(self) -> float:
+        """Since the watch was made, without measuring."""
+        return time.perf_counter() - self._begin - self._measuring
+
+    def course(self, losses: np.ndarray) -> Course:
+        """Losses and measured errors together."""
+        unexplained = {
+            quantity: np.array([1 - getattr(errors, quantity).r2 for _, errors in self._measured])
+            for quantity in ("values", "deltas", "gammas")
+        }
+        return Course(losses, np.array([step for step, _ in self._measured]), unexplained)
+
+
+def _title(surrogate: Surrogate, name: str) -> str:
+    return f"{'-'.join(map(str, surrogate.network.widths))} {name}"
+
+
+@eqx.filter_jit
+def _sample(reference: AbstractReferenceModel, key: PRNGKeyArray, n: int) -> Samples:
+    return reference.sample(key, n)
+
+
+def _basket(config: StudyConfig, key: PRNGKeyArray) -> BachelierBasket:
+    """The configured basket; what the configuration does not give is drawn."""
+    given = config.reference
+    drawn = BachelierBasket.random(key, given.dim)
+
+    def chosen(name: str) -> Float[np.ndarray, "..."]:
+        value = getattr(given, name)
+        return np.asarray(getattr(drawn, name) if value is None else value, np.float64)
+
+    return BachelierBasket(
+        chosen("weights"),
+        chosen("correlation"),
+        chosen("volatilities"),
+        basket_volatility=given.basket_volatility,
+        strike=given.strike,
+        exposure_date=given.exposure_date,
+        maturity_date=given.maturity_date,
+        spot_volatility_multiplier=given.spot_volatility_multiplier,
+        spot_law=Mixture(UniformCube(), ModelLaw(), config.spots.cube_share),
+        n_paths=config.finetuning.paths,
+    )
