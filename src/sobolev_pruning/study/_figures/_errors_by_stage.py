@@ -70,8 +70,7 @@ def errors_by_stage(
                     marker, colour = _MARKERS[sizes.index(stage["parameters"]) % len(_MARKERS)]
                 axes.plot(error(r2), row, marker, ms=6.5 if marker != "D" else 5.5, mfc=colour, mec="white", mew=0.7)
                 shown.append(error(r2))
-        quiet_log_axis(axes, "x")
-        axes.set_xlim(*log_limits(np.array(shown)))
+        quiet_log_axis(axes, "x", log_limits(np.array(shown)))
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_yticks(range(len(names)), [stage_label(n) for n in names] if column == 0 else [""] * len(names))
         axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=7.5)

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ._style import CYCLE, AnyArray, inches, log_limits, quiet_log_axis, style
+from ._style import AnyArray, inches, log_limits, quiet_log_axis, stage_colour, stage_label, style
 
 _QUANTITIES = ("values", "deltas", "gammas")
 _BINS = 160
@@ -18,7 +18,7 @@ _BINS = 160
 @style()
 def loss_curves(
     curves: Mapping[str, Float[AnyArray, " _"]],
-    errors: Mapping[str, Mapping[str, tuple[Float[AnyArray, " _"], Float[AnyArray, " _"]]]] | None = None,
+    errors: Mapping[str, Mapping[str, tuple[Real[AnyArray, " _"], Real[AnyArray, " _"]]]] | None = None,
 ) -> Figure:
     """Training losses, and the errors against the truth that they lead to.
 
@@ -31,7 +31,7 @@ def loss_curves(
             was judged and 1 − R² there, two arrays `(k,)`.
     """
     names = [*curves, *(name for name in errors or {} if name not in curves)]
-    colours = {name: CYCLE[i % len(CYCLE)] for i, name in enumerate(names)}
+    colours = {name: stage_colour(name, i) for i, name in enumerate(names)}
     width, split = (9.6, 3.85) if errors else (6.2, 6.0)
     figure = Figure((width, 3.5))
     top, bottom = 0.7, 0.52
@@ -47,8 +47,7 @@ def loss_curves(
         losses.fill_between(steps, low, high, color=colours[name], alpha=0.18, lw=0)
         losses.plot(steps, _running_median(middle), color=colours[name])
         shown += [low, high]
-    quiet_log_axis(losses, "y")
-    losses.set_ylim(*log_limits(np.concatenate([*shown, [np.nan]]), 0.08))
+    quiet_log_axis(losses, "y", log_limits(np.concatenate([*shown, [np.nan]]), 0.08))
     losses.set_title("Training loss")
     losses.set_ylabel("loss  (normalised units)")
     _steps_axis(losses)
@@ -61,8 +60,7 @@ def loss_curves(
             for name, of in errors.items():
                 if quantity in of:
                     axes.plot(*(np.asarray(part, np.float64) for part in of[quantity]), color=colours[name])
-            quiet_log_axis(axes, "y", 8)
-            axes.set_ylim(*limits)
+            quiet_log_axis(axes, "y", limits, 8)
             axes.tick_params(labelleft=i == 0)
             axes.set_title(f"Error of the {quantity}")
             if i == 0:
@@ -70,7 +68,7 @@ def loss_curves(
             _steps_axis(axes)
     figure.legend(
         [Line2D([], [], color=colours[name], lw=1.8) for name in names],
-        names,
+        [stage_label(name) for name in names],
         loc="upper left",
         bbox_to_anchor=(0.62 / width, 1 - 0.14 / 3.5),
         ncols=max(len(names), 1),

@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from ._numbers import grouped
 from ._style import BLUE, FAINT, INK, MUTED, ORANGE, SIGNIFICANCE, VERMILLION, AnyArray, log_limits, style
 
-_EDGES_A_NODE = 2
+_EDGES_A_NODE = 1
 
 
 @style()
@@ -26,7 +26,7 @@ def network_before_after(
     kept: Sequence[Int[AnyArray, " _"] | Sequence[int] | None],
     scores: Sequence[Float[AnyArray, " _"]] | None = None,
     *,
-    weights: Sequence[Float[AnyArray, "n_out n_in"]] | None = None,
+    weights: Sequence[Float[AnyArray, "_ _"]] | None = None,
 ) -> Figure:
     """The large network with the kept nodes marked, and the small dense network beside it with all its weights.
 
@@ -171,7 +171,7 @@ def _draw_after(
     figure: Figure,
     axes: Axes,
     widths: Sequence[int],
-    weights: Sequence[Float[AnyArray, "n_out n_in"]] | None,
+    weights: Sequence[Float[AnyArray, "_ _"]] | None,
 ) -> None:
     heights = [_column(n, 2 / 8) for n in widths]
     for i, (a, b) in enumerate(itertools.pairwise(heights)):

@@ -8,7 +8,7 @@ THIN_SPACE = "\u2009"
 """Groups digits by three; as wide in every font that has tabular figures."""
 
 
-def r_squared(value: float | None, *, separator: str = THIN_SPACE) -> str:
+def r_squared(value: float | int | None, *, separator: str = THIN_SPACE) -> str:
     """Write a coefficient of determination with two significant digits of its distance from one, and at least six.
 
     Args:
@@ -37,7 +37,7 @@ def r_squared(value: float | None, *, separator: str = THIN_SPACE) -> str:
     return f"{whole}." + separator.join(fraction[i : i + 3] for i in range(0, len(fraction), 3))
 
 
-def scientific(value: float | None, digits: int = 2) -> str:
+def scientific(value: float | int | None, digits: int = 2) -> str:
     """Write a number with few significant digits: plainly from 0.01 to 9999, else with a power of ten.
 
     Args:
@@ -46,7 +46,7 @@ def scientific(value: float | None, digits: int = 2) -> str:
 
     Examples:
         >>> scientific(1.26e-6), scientific(0.0345), scientific(12.3)
-        ('1.3·10⁻⁶', '0.034', '12')
+        ('1.3·10⁻⁶', '0.035', '12')
     """
     if value is None or not math.isfinite(value):
         return "–"

@@ -35,7 +35,7 @@ def payoff_smoothing(
     order = np.argsort(np.asarray(basket))
     b, y, price = (np.asarray(a, np.float64)[order] for a in (basket, payoffs, prices))
     figure = Figure((9.6, 3.7))
-    grid = inches(figure, 1, 2, left=0.62, right=0.2, top=0.42, bottom=0.52, gap_x=0.75, widths=[1, 1.35])
+    grid = inches(figure, 1, 2, left=0.62, right=0.2, top=0.42, bottom=0.52, gap_x=0.75, widths=[1.0, 1.35])
     left, right = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
 
     kink = np.array([min(b[0], strike), strike, max(b[-1], strike)])

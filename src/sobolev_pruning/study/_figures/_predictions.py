@@ -115,7 +115,7 @@ def predictions(
                 axes.set_ylabel(label, fontsize=7.5)
                 axes.yaxis.set_label_coords(-0.5 / axes.get_position().width / width, 0.5)
             if row == 0:
-                axes.set_title(stage_label(name), color=colour)
+                axes.set_title(stage_label(name), color=colour, fontsize=8)
     left, right = 0.8 / width, 1 - 0.12 / width
     figure.supxlabel(
         "basket value w·x  (standard deviations from its mean)",

@@ -41,9 +41,9 @@ SIGNIFICANCE = LinearSegmentedColormap.from_list("significance", ["#e3e9f0", "#9
 STAGE_LABELS = {
     "oversized": "oversized",
     "pruned": "pruned",
-    "finetuned_vanilla": "fine-tuned: vanilla",
-    "finetuned_nn_data": "fine-tuned: NN data",
-    "finetuned_reference": "fine-tuned: reference",
+    "finetuned_vanilla": "vanilla fine-tuning",
+    "finetuned_nn_data": "Sobolev on NN data",
+    "finetuned_reference": "Sobolev on the reference",
 }
 STAGE_COLOURS = {
     "oversized": MUTED,
@@ -122,8 +122,11 @@ def stage_label(name: str) -> str:
 
 
 def stage_colour(name: str, index: int) -> str:
-    """The colour of a stage, the same in every picture."""
-    return STAGE_COLOURS.get(name, CYCLE[index % len(CYCLE)])
+    """The colour of a stage, by its name or its label, the same in every picture; others take turns."""
+    for stage, colour in STAGE_COLOURS.items():
+        if name in (stage, STAGE_LABELS[stage]):
+            return colour
+    return CYCLE[index % len(CYCLE)]
 
 
 def inches(
@@ -175,10 +178,17 @@ def inches(
     )
 
 
-def quiet_log_axis(axis: Axes, which: str, max_ticks: int = 6) -> None:
+def quiet_log_axis(axes: Axes, which: str, limits: tuple[float, float], max_ticks: int = 6) -> None:
     """Put one axis on a logarithmic scale with few ticks, at powers of ten, and faint lines at them."""
-    scale, long = (axis.set_xscale, axis.xaxis) if which == "x" else (axis.set_yscale, axis.yaxis)
-    scale("log")
+    # Limits first: on its way to the new scale, matplotlib would look for limits of its own and complain of one point.
+    if which == "x":
+        axes.set_xlim(*limits)
+        axes.set_xscale("log")
+        long = axes.xaxis
+    else:
+        axes.set_ylim(*limits)
+        axes.set_yscale("log")
+        long = axes.yaxis
     long.set_major_locator(LogLocator(10.0, numticks=max_ticks))
     long.set_minor_formatter(NullFormatter())
     long.grid(True, color=HAIRLINE, linewidth=0.6)
