@@ -106,7 +106,7 @@ class FinetuningConfig:
     larger ones by Muon on fresh samples.
     """
 
-    steps: int = _bounded(4000, _COUNT)
+    steps: int = _bounded(3000, _COUNT)
     batch_size: int = _bounded(256, _Range(2))
     paths: int = _bounded(128, _COUNT)
     learning_rate: float = _bounded(0.015, _POSITIVE)
@@ -114,9 +114,9 @@ class FinetuningConfig:
     gradient_weight: float = _bounded(1.0, _NOT_NEGATIVE)
     teacher_samples: int = _bounded(65536, _Range(2))
     second_order_below: int = _bounded(200, _NOT_NEGATIVE)
-    second_order_steps: int = _bounded(100, _COUNT)
-    second_order_samples: int = _bounded(8192, _Range(2))
-    second_order_paths: int = _bounded(512, _COUNT)
+    second_order_steps: int = _bounded(400, _COUNT)
+    second_order_samples: int = _bounded(2048, _Range(2))
+    second_order_paths: int = _bounded(2048, _COUNT)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -157,17 +157,24 @@ class Study:
             yield self._finetune("finetuned_nn_data", pruned.surrogate, nn_data, sobolev)
             yield self._finetune("finetuned_reference", pruned.surrogate, self.basket, sobolev)
 
-    def _train_oversized(self) -> Stage:
+    def untrained(self) -> Surrogate:
+        """The oversized network as it is drawn, with units learned from samples."""
         config = self.config
-        basket = dataclasses.replace(self.basket, n_paths=config.oversized.paths)
-        samples = _sample(basket, self._keys["normalisation"], _N_NORMALISATION)
+        samples = _sample(self._basket_of_oversized(), self._keys["normalisation"], _N_NORMALISATION)
         network = MLP.create(
-            [basket.dim_in, *config.network.hidden, basket.dim_out],
+            [self.basket.dim_in, *config.network.hidden, self.basket.dim_out],
             activation=getattr(jax.nn, config.network.activation),
             key=self._keys["network"],
         )
-        start = Surrogate(network, Normalisation.from_samples(samples))
-        return self._fit_first_order("oversized", start, basket, ValueLoss(), config.oversized)
+        return Surrogate(network, Normalisation.from_samples(samples))
+
+    def _basket_of_oversized(self) -> BachelierBasket:
+        return dataclasses.replace(self.basket, n_paths=self.config.oversized.paths)
+
+    def _train_oversized(self) -> Stage:
+        return self._fit_first_order(
+            "oversized", self.untrained(), self._basket_of_oversized(), ValueLoss(), self.config.oversized
+        )
 
     def _significance(self, surrogate: Surrogate) -> tuple[Significance, Float[Array, "n d"]]:
         pruning = self.config.pruning

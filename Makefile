@@ -1,0 +1,33 @@
+# Two commands do everything: `make demo` and `make test`. They share the environment in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: demo test check tables clean
+
+demo: $(INSTALLED)  ## Run the published case study and write runs/bachelier/report.html.
+	$(BIN)/sobolev-pruning run bachelier --output runs/bachelier --overwrite
+
+test: $(INSTALLED)  ## Run the test suite.
+	$(BIN)/python -m pytest -n auto
+
+check: $(INSTALLED)  ## Format, lint and types.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+tables: $(INSTALLED)  ## Measure the tables of benchmarks/results again; takes about half an hour.
+	$(BIN)/python benchmarks/case_study.py
+	$(BIN)/python benchmarks/significance_regions.py
+	$(BIN)/python benchmarks/optimisers.py
+
+# Rebuilt only when the project's requirements change, so that a second call installs nothing.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("sobolev-pruning needs Python 3.11 or later") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[onnx,dev]'
+	touch $@
+
+clean:  ## Remove the environment and all output.
+	rm -rf .venv runs
