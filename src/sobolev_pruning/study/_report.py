@@ -330,7 +330,8 @@ footer { padding-top: 64px; padding-bottom: 64px; color: var(--muted); font-size
   --accent: #000; --good: #063; --poor: #930; --panel: #f5f5f5; } nav, .contents { display: none; }
   body { font-size: 10.5pt; } main, header, footer { max-width: none; padding-left: 0; padding-right: 0; }
   header { padding-top: 0; } section { padding-top: 24pt; } .card { border: 0; padding: 0; }
-  figure, tr { break-inside: avoid; } h2, h3, caption { break-after: avoid; } .scroll { overflow: visible; }
+  figure, tr { break-inside: avoid; } h2, h3, caption { break-after: avoid; }
+  .scroll { overflow: visible; break-inside: avoid; }
   table { font-size: 9pt; } .errors { font-size: 7.5pt; } .errors thead th, .errors tbody td { padding-left: 8pt; }
   pre { white-space: pre-wrap; } }
 """

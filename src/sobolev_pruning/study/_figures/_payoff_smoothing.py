@@ -58,16 +58,12 @@ def payoff_smoothing(
     left.legend(loc="upper left", labelcolor="linecolor")
 
     rows = some(len(b))
-    right.scatter(
-        b[rows], y[rows], s=5, color=FAINT, alpha=0.75, linewidths=0, rasterized=True, label="payoffs, one path each"
-    )
+    right.scatter(b[rows], y[rows], s=5, color=FAINT, alpha=0.75, linewidths=0, label="payoffs, one path each")
     if recovered is None:
         right.plot(b, price, color=BLUE, lw=2.0, zorder=6, label="price: their conditional expectation")
     else:
         found = np.asarray(recovered, np.float64)[order]
-        right.scatter(
-            b[rows], found[rows], s=9, color=SKY, linewidths=0, zorder=6, rasterized=True, label="price, as regressed"
-        )
+        right.scatter(b[rows], found[rows], s=9, color=SKY, linewidths=0, zorder=6, label="price, as regressed")
         right.plot(b, price, color=BLUE, lw=0.9, zorder=7, label="price: their conditional expectation")
     top = float(np.quantile(y, 0.995))
     right.set_xlim(*np.quantile(b, [0.002, 0.998]))

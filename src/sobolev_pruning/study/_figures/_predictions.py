@@ -75,7 +75,7 @@ def predictions(
             span = high - low if high > low else 1.0
             # Room above for the number, and for errors of a third of the range on both sides.
             floor, ceiling = low - 0.3 * span, high + 0.45 * span
-            axes.scatter(x, np.clip(drawn, floor, ceiling), s=4, color=colour, alpha=0.6, linewidths=0, rasterized=True)
+            axes.scatter(x, np.clip(drawn, floor, ceiling), s=4, color=colour, alpha=0.6, linewidths=0)
             for outside, edge, marker in ((drawn > ceiling, ceiling, "^"), (drawn < floor, floor, "v")):
                 axes.scatter(
                     x[outside],
@@ -85,7 +85,6 @@ def predictions(
                     color=colour,
                     linewidths=0,
                     clip_on=False,
-                    rasterized=True,
                 )
             axes.plot(standardised[order], true[order], color=INK, lw=0.8, zorder=3)
             axes.set_ylim(floor, ceiling)

@@ -54,7 +54,11 @@ STAGE_COLOURS = {
 }
 
 MAX_POINTS = 1500
-"""Points in one scatter: more would only cost time and ink."""
+"""Points in one scatter: more would only cost time and ink.
+
+So few can stay vectors in PDF. An image among vectors is placed to the nearest pixel, which shifts points off the line
+that they are to be compared with.
+"""
 
 _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that a figure looks the same everywhere
