@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 
 AnyArray = Array | np.ndarray
 """What a figure accepts as data."""
@@ -194,7 +194,7 @@ def quiet_log_axis(axes: Axes, which: str, limits: tuple[float, float], max_tick
         axes.set_yscale("log")
         long = axes.yaxis
     long.set_major_locator(LogLocator(10.0, numticks=max_ticks))
-    long.set_minor_formatter(NullFormatter())
+    long.set_minor_locator(NullLocator())
     long.grid(True, color=HAIRLINE, linewidth=0.6)
 
 
