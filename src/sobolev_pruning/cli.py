@@ -108,8 +108,9 @@ class _Narrator:
         self._console = console
 
     def stage(self, stage) -> None:
-        unexplained = ", ".join(f"{name} {1 - errors.r2:.1e}" for name, errors in stage.cube.items())
-        self._console.print(f"{stage.size} {stage.name} in {stage.seconds:.1f} s: 1 − R² of {unexplained}")
+        from .study import stage_line
+
+        self._console.print(stage_line(stage), soft_wrap=True)
 
     def note(self, text: str) -> None:
         self._console.print(text)

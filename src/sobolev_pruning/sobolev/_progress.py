@@ -9,7 +9,6 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -47,7 +46,7 @@ class Silent:
 
 @final
 class ProgressBar:
-    """A bar on standard error with steps, loss, elapsed and remaining time.
+    """A bar on standard error with steps, loss and remaining time.
 
     Where standard error is no terminal, nothing is drawn until the fit has ended, and then one line.
 
@@ -63,11 +62,10 @@ class ProgressBar:
         """Draw an empty bar."""
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=self._console,
         )
         self._task = self._progress.add_task(title, total=n_steps, loss="–")

@@ -4,9 +4,9 @@ from ._config import ConfigError, StudyConfig
 from ._folder import RunExistsError, RunFolder, contents_of_run
 from ._metrics import ErrorMeasures, Errors, errors_between
 from ._run import RunListener, run_bachelier
-from ._stages import Course, Pruning, Stage, Study
+from ._stages import Course, Pruning, Stage, Study, short_widths
 from ._summary import PUBLISHED
-from ._terminal import tables
+from ._terminal import stage_line, tables
 
 __all__ = [
     "PUBLISHED",
@@ -24,5 +24,7 @@ __all__ = [
     "contents_of_run",
     "errors_between",
     "run_bachelier",
+    "short_widths",
+    "stage_line",
     "tables",
 ]

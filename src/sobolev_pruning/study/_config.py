@@ -20,11 +20,11 @@ class ConfigError(ValueError):
 class _Range:
     """Numbers that a field allows; ends are included unless they are open."""
 
-    lowest: float = -math.inf
-    highest: float = math.inf
+    lowest: int | float = -math.inf
+    highest: int | float = math.inf
     open_lowest: bool = False
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: int | float) -> bool:
         above = value > self.lowest if self.open_lowest else value >= self.lowest
         return math.isfinite(value) and above and value <= self.highest
 

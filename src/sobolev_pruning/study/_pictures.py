@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..reference import smoothed_call
+from ..reference import BachelierBasket, smoothed_call
 from ._figures import (
     errors_by_stage,
     loss_curves,
@@ -95,6 +96,7 @@ def draw(study: Study, stages: Sequence[Stage]) -> list[Picture]:
                     {_LABELS[s.name]: s.prediction for s in stages if s.size == size or s is oversized},
                     np.asarray(basket.weights),
                     f"Prediction against truth on the published evaluation set, {size}",
+                    r2={_LABELS[s.name]: s.cube.table()["r2"] for s in stages if s.size == size or s is oversized},
                 ),
             ),
             Picture(
@@ -116,7 +118,7 @@ def draw(study: Study, stages: Sequence[Stage]) -> list[Picture]:
         Picture(
             "errors_by_stage",
             "Unexplained variance by stage",
-            "1 − R² on the published evaluation set; lower is better. Rings are the published values.",
+            "1 − R² on the published evaluation set; lower is better. Bars are the published values.",
             errors_by_stage(summary["stages"], PUBLISHED),
         ),
         Picture(
@@ -131,7 +133,7 @@ def draw(study: Study, stages: Sequence[Stage]) -> list[Picture]:
 
 def _paths(study: Study) -> Picture:
     basket = study.basket
-    times, paths = basket.paths(jax.random.key(study.config.seed), 140, 100)
+    times, paths = eqx.filter_jit(BachelierBasket.paths)(basket, jax.random.key(study.config.seed), 1500, 100)
     return Picture(
         "sample_paths",
         "Sample paths of the basket",
@@ -148,7 +150,7 @@ def _payoff(study: Study, final: Stage) -> Picture:
     x = study.training_law.x[:1500]
     value = x @ basket.weights
     one_path = dataclasses.replace(basket, n_paths=1, antithetic=False)
-    payoffs = one_path.label(jax.random.key(study.config.seed), x)
+    payoffs = eqx.filter_jit(BachelierBasket.label)(one_path, jax.random.key(study.config.seed), x)
     widths = [share * basket.basket_volatility for share in (0.1, 0.25, 0.5)]
     return Picture(
         "payoff_smoothing",

@@ -102,14 +102,11 @@ def run_bachelier(
         export_onnx(smallest, folder.path / "surrogate.onnx", check_inputs=np.asarray(study.training_law.x[:256]))
 
     pictures = draw(study, stages)
-    save_figures({picture.name: picture.figure for picture in pictures}, folder.path / "figures")
+    images = save_figures({picture.name: picture.figure for picture in pictures}, folder.path / "figures")
     summary = summarise(stages, config.seed, time.perf_counter() - begin)
     report = render_report(
         summary,
-        [
-            ReportFigure(p.name, p.title, p.caption, (folder.path / "figures" / f"{p.name}.png").read_bytes())
-            for p in pictures
-        ],
+        [ReportFigure(p.name, p.title, p.caption, images[p.name]) for p in pictures],
         config.to_toml(),
         summary["environment"],
     )

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -41,6 +41,14 @@ from ._metrics import Errors, errors_between
 _N_CHUNKS = 20
 _N_COURSE_POINTS = 512
 _N_NORMALISATION = 65536
+
+
+def short_widths(widths: Sequence[int]) -> str:
+    """Widths with equal hidden layers gathered, such as `7-128×6-1`."""
+    hidden = widths[1:-1]
+    if len(hidden) > 2 and len(set(hidden)) == 1:
+        return f"{widths[0]}-{hidden[0]}×{len(hidden)}-{widths[-1]}"
+    return "-".join(map(str, widths))
 
 
 @final
@@ -199,7 +207,7 @@ class Study:
             loss,
             max_steps=fine.second_order_steps,
             progress=self._progress,
-            title=_title(start, name),
+            title=f"{short_widths(start.network.widths)} {name}",
             on_step=watch.every(-(-fine.second_order_steps // _N_CHUNKS)),
         )
         return self._stage(name, result.surrogate, watch.seconds(), watch.course(result.losses))
@@ -226,7 +234,7 @@ class Study:
             optimizer=optax.contrib.muon(schedule, weight_decay=training.weight_decay),
             steps_per_chunk=-(-training.steps // _N_CHUNKS),
             progress=self._progress,
-            title=_title(start, name),
+            title=f"{short_widths(start.network.widths)} {name}",
             on_chunk=watch.every(1),
         )
         return self._stage(name, result.surrogate, watch.seconds(), watch.course(result.losses))
@@ -275,10 +283,6 @@ class _Watch:
             for quantity in ("values", "deltas", "gammas")
         }
         return Course(losses, np.array([step for step, _ in self._measured]), unexplained)
-
-
-def _title(surrogate: Surrogate, name: str) -> str:
-    return f"{'-'.join(map(str, surrogate.network.widths))} {name}"
 
 
 @eqx.filter_jit

@@ -6,13 +6,15 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from ._stages import Stage, short_widths
+
 _QUANTITIES = ("values", "deltas", "gammas")
 
 
 def tables(summary: dict[str, Any]) -> list[Table]:
     """R² beside the published values, then the largest errors on both evaluation sets."""
     r2 = _table("R² on the published evaluation set", _QUANTITIES)
-    worst = _table("Largest error on the published evaluation set | over the training law", _QUANTITIES)
+    worst = _table("Largest error: published evaluation set | training law", _QUANTITIES)
     for stage in summary["stages"]:
         name = stage["name"]
         if name == "pruned":
@@ -30,16 +32,15 @@ def tables(summary: dict[str, Any]) -> list[Table]:
     return [r2, worst]
 
 
-def short_widths(widths: Sequence[int]) -> str:
-    """Widths with equal hidden layers gathered, such as `7-128×6-1`."""
-    hidden = widths[1:-1]
-    if len(hidden) > 2 and len(set(hidden)) == 1:
-        return f"{widths[0]}-{hidden[0]}×{len(hidden)}-{widths[-1]}"
-    return "-".join(map(str, widths))
+def stage_line(stage: Stage) -> str:
+    """What one stage reached, in one line."""
+    unexplained = ", ".join(f"{name} {1 - getattr(stage.cube, name).r2:.1e}" for name in _QUANTITIES)
+    name = f"{short_widths(stage.widths)} {stage.name}"
+    return f"{name:<31}{stage.seconds:5.1f} s  1 − R²: {unexplained}"
 
 
 def _table(title: str, quantities: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, padding=(0, 1))
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
     table.add_column("network")
     table.add_column("stage")
     for quantity in quantities:

@@ -5,6 +5,7 @@ from typing import final
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..reference import Samples
@@ -58,7 +59,6 @@ class Surrogate(eqx.Module):
         """Hessian of every output at one sample, in physical units."""
         return jax.jacfwd(jax.jacrev(self))(x)
 
-    @eqx.filter_jit
     def evaluate(self, x: Float[Array, "n d"], *, batch_size: int = 256) -> Samples:
         """Values, Jacobians and Hessians of many samples, a few at a time so that memory stays bounded.
 
@@ -74,12 +74,21 @@ class Surrogate(eqx.Module):
         if batch_size < 1:
             raise ValueError(f"`batch_size` is {batch_size}; it must be at least 1.")
 
-        def one(x: Float[Array, " d"]):
-            return self(x), self.gradient(x), self.hessian(x)
-
-        return Samples(x, *jax.lax.map(one, x, batch_size=min(batch_size, x.shape[0])))
+        n, d = x.shape
+        size = min(batch_size, n)
+        # Equal batches, so that one compilation serves any number of samples.
+        padded = jnp.pad(x, ((0, -n % size), (0, 0)), mode="edge").reshape(-1, size, d)
+        parts = [_evaluate_batch(self.network, self.normalisation, batch) for batch in padded]
+        return Samples(x, *jax.tree.map(lambda *part: jnp.concatenate(part)[:n], *parts))
 
     def with_provenance(self, **facts: str) -> "Surrogate":
         """The same surrogate with facts about its origin added; later ones replace earlier ones of that name."""
         merged = dict(self.provenance) | facts
         return type(self)(self.network, self.normalisation, tuple(merged.items()))
+
+
+# Takes no provenance, which is static and would make every stage of a study compile again.
+@eqx.filter_jit
+def _evaluate_batch(network: MLP, units: Normalisation, x: Float[Array, "n d"]):
+    surrogate = Surrogate(network, units)
+    return jax.vmap(lambda x: (surrogate(x), surrogate.gradient(x), surrogate.hessian(x)))(x)
