@@ -13,7 +13,7 @@ from ..intervals import Interval, inclusion
 from ..surrogate import MLP, Dense, Surrogate
 from ._kept import Kept
 from ._regions import AbstractRegion
-from ._significance import enclose_nodes
+from ._significance import VacuousEnclosureError, enclose_nodes
 from ._traces import LayerTraces, trace_layers
 
 
@@ -34,6 +34,10 @@ class Midpoint(AbstractCompensation):
 
     Attributes:
         region: over which the nodes are enclosed; the hull of the enclosures over its boxes counts.
+
+    Raises:
+        ValueError: when called, if the region has another number of inputs than the surrogate.
+        VacuousEnclosureError: when called, if the enclosure of a node is unbounded, so that it has no midpoint.
 
     Reference: Kichler et al. (2024); S. Afghan, U. Naumann, ICCS 2020, for nodes. The rule for layers is our own.
     """
@@ -75,7 +79,14 @@ def _hulls(surrogate: Surrogate, region: AbstractRegion) -> tuple[Interval, tupl
     enclosed = enclose_nodes(surrogate, region, rounding="outward")
     units = surrogate.normalisation
     inputs = inclusion(lambda x: (x - units.x_mean) / units.x_scale)(_hull_of_boxes(enclosed.inputs))
-    return inputs, tuple(_hull_of_boxes(n) for n in enclosed.nodes)
+    nodes = tuple(_hull_of_boxes(n) for n in enclosed.nodes)
+    for i, hull in enumerate(nodes):
+        if not bool(jnp.all(jnp.isfinite(hull.width))):
+            raise VacuousEnclosureError(
+                f"the enclosure of a node of hidden layer {i} is unbounded, so it has no midpoint. Use smaller boxes, "
+                "such as `TrustRegions.around(x, scale=0.01)`."
+            )
+    return inputs, nodes
 
 
 def _hull_of_boxes(boxes: Interval) -> Interval:

@@ -76,10 +76,17 @@ def enclose_nodes(
         rounding: `"outward"` guarantees the enclosures; `"nearest"` leaves out the widening by rounding errors, which
             changes no ranking.
         boxes_at_once: boxes that are evaluated together; bounds the memory.
+
+    Raises:
+        ValueError: the region has another number of inputs than the surrogate, or `boxes_at_once` is below 1.
     """
+    d, boxes = surrogate.network.widths[0], region.boxes
+    if boxes.shape[1] != d:
+        raise ValueError(f"`region` has {boxes.shape[1]} inputs, the surrogate {d}.")
+    if boxes_at_once < 1:
+        raise ValueError(f"`boxes_at_once` is {boxes_at_once}; it must be at least 1.")
     params, static = eqx.partition(surrogate, eqx.is_array)
     enclosure = inclusion(lambda params, x: _values_and_adjoints(eqx.combine(params, static), x), rounding=rounding)
-    boxes = region.boxes
     nodes, x_bar, node_bars = jax.lax.map(
         lambda box: enclosure(params, box), boxes, batch_size=min(boxes_at_once, boxes.shape[0])
     )
@@ -102,14 +109,11 @@ def significance(
         boxes_at_once: boxes that are evaluated together; bounds the memory.
 
     Raises:
-        ValueError: the region has another number of inputs than the surrogate.
+        ValueError: the region has another number of inputs than the surrogate, or `boxes_at_once` is below 1.
         VacuousEnclosureError: an enclosure is unbounded or NaN; choose smaller boxes.
 
     Reference: Kichler et al. (2024); V. Vassiliadis et al., CGO 2016; S. Afghan, U. Naumann, ICCS 2020.
     """
-    d = surrogate.network.widths[0]
-    if region.boxes.shape[1] != d:
-        raise ValueError(f"`region` has {region.boxes.shape[1]} inputs, the surrogate {d}.")
     enclosed = enclose_nodes(surrogate, region, rounding=rounding, boxes_at_once=boxes_at_once)
     scores = Significance(
         _largest_score(enclosed.inputs, enclosed.input_adjoints),
@@ -141,6 +145,6 @@ def sampled_significance(surrogate: Surrogate, x: Float[Array, "n d"]) -> Signif
     nodes, x_bar, node_bars = jax.vmap(lambda x: _values_and_adjoints(surrogate, x))(x)
 
     def score(values: Float[Array, "n k"], adjoints: Float[Array, "n m k"]) -> Float[Array, "m k"]:
-        return jnp.ptp(values, axis=0) * jnp.max(jnp.abs(adjoints), axis=0)
+        return jnp.ptp(values, axis=0)[None] * jnp.max(jnp.abs(adjoints), axis=0)
 
     return Significance(score(x, x_bar), tuple(score(n, a) for n, a in zip(nodes, node_bars, strict=True)))

@@ -34,9 +34,16 @@ class LayerTraces:
 
 
 def trace_layers(surrogate: Surrogate, x: Float[Array, "n d"]) -> LayerTraces:
-    """Evaluate every layer of a surrogate's network at samples `(n, d)` in physical units."""
+    """Evaluate every layer of a surrogate's network at samples `(n, d)` in physical units.
+
+    Raises:
+        ValueError: the samples have another number of inputs than the surrogate.
+    """
+    d = surrogate.network.widths[0]
+    if x.shape[1] != d:
+        raise ValueError(f"`x` has {x.shape[1]} inputs, the surrogate {d}.")
     units = surrogate.normalisation
-    x = (x - units.x_mean) / units.x_scale
+    x = (x - units.x_mean[None]) / units.x_scale[None]
     return LayerTraces(*jax.tree.map(lambda part: np.asarray(part, np.float64), (x, *_evaluate(surrogate.network, x))))
 
 

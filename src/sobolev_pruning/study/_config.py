@@ -7,7 +7,7 @@ import os
 import tomllib
 import types
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import tomli_w
 
@@ -140,7 +140,7 @@ class StudyConfig:
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @classmethod
-    def from_toml(cls, path: str | os.PathLike) -> Self:
+    def from_toml(cls, path: str | os.PathLike) -> "StudyConfig":
         """Read a configuration; every key may be left out.
 
         Raises:
