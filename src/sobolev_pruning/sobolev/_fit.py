@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, UInt32
 
 from ..reference import AbstractReferenceModel, Samples
 from ..surrogate import MLP, Normalisation, Surrogate
@@ -141,7 +141,7 @@ def _batch(reference: AbstractReferenceModel, units: Normalisation, key: PRNGKey
 @eqx.filter_jit
 def _run_chunk(
     state: tuple[MLP, optax.OptState, Bool[Array, ""]],
-    keys: PRNGKeyArray,
+    keys: Key[Array, " chunk"] | UInt32[Array, "chunk _"],
     reference: AbstractReferenceModel,
     loss: AbstractLoss,
     units: Normalisation,

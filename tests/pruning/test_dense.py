@@ -1,0 +1,115 @@
+"""A pruned network is an ordinary, smaller one, without the layers that it can do without."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from pruning_networks import errors, points, surrogate, with_layers
+
+from sobolev_pruning.pruning import (
+    Box,
+    Kept,
+    LeastSquares,
+    Midpoint,
+    Ranking,
+    choose_layers,
+    prune,
+    rank_distinct,
+    sampled_significance,
+)
+from sobolev_pruning.reference import FunctionReference
+from sobolev_pruning.sobolev import SobolevLoss, fit
+from sobolev_pruning.surrogate import load, save
+
+X = points(80, 2)
+COMPENSATIONS = {"LeastSquares": LeastSquares(X), "Midpoint": Midpoint(Box.around(X, 0.1))}
+
+
+@pytest.mark.parametrize("compensation", COMPENSATIONS.values(), ids=COMPENSATIONS.keys())
+def test_the_result_is_an_ordinary_smaller_network(tmp_path, compensation):
+    model = surrogate((2, 6, 4, 2)).with_provenance(made="here")
+    pruned = prune(model, Kept(((0, 2, 5), (1, 3)), (6, 4)), compensation)
+    assert pruned.network.widths == [2, 3, 2, 2]
+    assert pruned.network.n_parameters == 3 * 3 + 4 * 2 + 3 * 2
+    assert pruned.provenance == model.provenance
+    for a, b in zip(jax.tree.leaves(pruned.normalisation), jax.tree.leaves(model.normalisation), strict=True):
+        np.testing.assert_array_equal(a, b)
+    save(pruned, tmp_path / "pruned.safetensors")
+    assert errors(load(tmp_path / "pruned.safetensors"), pruned, X) == (0.0, 0.0)
+    # It learns from the network that it was cut from.
+    teacher = FunctionReference(model, lambda key, n: jax.random.normal(key, (n, 2)))
+    options = {"steps": 100, "batch_size": 32, "optimizer": optax.adam(1e-2), "steps_per_chunk": 100}
+    losses = fit(pruned, teacher, SobolevLoss(), key=jax.random.key(0), **options).losses
+    assert losses[-10:].mean() < 0.7 * losses[:10].mean()
+
+
+def test_the_original_is_left_alone():
+    model = surrogate((2, 6, 4, 1))
+    before = [np.array(leaf) for leaf in jax.tree.leaves(model)]
+    prune(model, Kept(((0, 2), None), (6, 4)), LeastSquares(X))
+    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(model), before, strict=True))
+
+
+def test_nodes_of_another_network_are_refused():
+    with pytest.raises(ValueError, match=r"`kept` belongs to hidden layers of \(6, 5\) nodes, .* has \(6, 4\)"):
+        prune(surrogate((2, 6, 4, 1)), Kept(((0,), (0,)), (6, 5)), LeastSquares(X))
+
+
+def silu_pair(a, b):
+    """`silu(p) - silu(-p) = p`: a layer of pairs that passes on its inputs and does nothing else."""
+    weight = np.vstack([np.eye(a), -np.eye(a)])
+    return (weight, np.zeros(2 * a)), np.hstack([b, -b])
+
+
+@pytest.mark.parametrize("idle", [0, 1], ids=["first", "second"])
+def test_the_layer_that_does_nothing_goes(idle):
+    rng = np.random.default_rng(0)
+    work, out = (rng.normal(size=(4, 2)), rng.normal(size=4)), rng.normal(size=(1, 4))
+    if idle == 0:
+        passing, weight = silu_pair(2, work[0])
+        layers = [passing, (weight, work[1]), (out, np.ones(1))]
+    else:
+        passing, weight = silu_pair(4, out)
+        layers = [work, passing, (weight, np.ones(1))]
+    model = with_layers(*layers, activation=jax.nn.silu)
+    widths = tuple(model.network.widths[1:-1])
+    ranking = Ranking(tuple(np.arange(n) for n in widths))
+    kept = choose_layers(model, ranking, [4], LeastSquares(X))
+    assert kept.hidden[idle] is None
+    assert kept.hidden[1 - idle] == (0, 1, 2, 3)
+    assert max(errors(prune(model, kept, LeastSquares(X)), model, points(40, 2, seed=1))) < 1e-8
+
+
+def test_the_choice_has_the_smallest_residual():
+    model = surrogate((2, 5, 6, 4, 1))
+    ranking = rank_distinct(sampled_significance(model, X), model, X)
+    kept = choose_layers(model, ranking, [3, 2], LeastSquares(X, 0.0))
+    truth = model.evaluate(X).y
+    residuals = {}
+    for widths in ([3, 2, None], [3, None, 2], [None, 3, 2]):
+        choice = ranking.keep(widths)
+        residuals[choice] = float(jnp.mean((prune(model, choice, LeastSquares(X, 0.0)).evaluate(X).y - truth) ** 2))
+    assert kept == min(residuals, key=residuals.get)
+    assert len(set(residuals.values())) == 3
+
+
+def test_all_layers_may_stay():
+    model = surrogate((2, 6, 4, 1))
+    ranking = Ranking((np.arange(6), np.arange(4)))
+    assert choose_layers(model, ranking, [2, 3], LeastSquares(X)) == ranking.keep([2, 3])
+
+
+BAD_CHOICES = {
+    "more layers": ((6, 4), [1, 1, 1], "`widths` asks for 3 hidden layers, the network has 2"),
+    "more nodes": ((6, 4), [7], r"asks for 7 nodes of hidden layer 0, which has 6"),
+    "no node": ((6, 4), [0], "asks for 0 nodes"),
+    "too many choices": ((1,) * 14, [1] * 7, "choosing 7 of 14 hidden layers has 3432 ways, more than 1000"),
+}
+
+
+@pytest.mark.parametrize(("hidden", "widths", "message"), BAD_CHOICES.values(), ids=BAD_CHOICES.keys())
+def test_impossible_choices_are_named(hidden, widths, message):
+    ranking = Ranking(tuple(np.arange(n) for n in hidden))
+    with pytest.raises(ValueError, match=message):
+        choose_layers(surrogate((2, *hidden, 1)), ranking, widths, LeastSquares(X))

@@ -1,0 +1,181 @@
+"""Interval adjoint significance equals its definition, and is never below what samples show."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from pruning_networks import points, surrogate
+
+from sobolev_pruning.intervals import Interval, inclusion
+from sobolev_pruning.pruning import (
+    Box,
+    TrustRegions,
+    VacuousEnclosureError,
+    enclose_nodes,
+    sampled_significance,
+    significance,
+)
+
+# One shape for most tests, so that it is compiled once.
+WIDTHS, N_BOXES = (2, 4, 3, 2), 6
+
+
+def region(scale=0.05):
+    return TrustRegions.around(points(N_BOXES, 2), scale)
+
+
+def by_definition(model, region):
+    """Box by box, node by node: the network written out once more, its gradient enclosed by `inclusion`."""
+    layers, units = model.network.layers, model.normalisation
+
+    def output(parts, chosen):
+        x, moved = parts
+        nodes = (x - units.x_mean) / units.x_scale
+        shown = []
+        for layer, move in zip(layers[:-1], moved, strict=True):
+            nodes = model.network.activation(layer.weight @ nodes + layer.bias) + move
+            shown.append(nodes)
+        y = layers[-1].weight @ nodes + layers[-1].bias
+        return chosen @ (units.y_mean + units.y_scale * y), shown
+
+    zeros = [jnp.zeros(n) for n in model.network.widths[1:-1]]
+    scores = []
+    enclosure = inclusion(jax.grad(output, has_aux=True), rounding="nearest")
+    for chosen in jnp.eye(model.network.widths[-1]):
+        best = None
+        for lower, upper in zip(region.boxes.lower, region.boxes.upper, strict=True):
+            (x_bar, bars), nodes = enclosure((Interval(lower, upper), zeros), chosen)
+            found = []
+            for n, bar in zip([Interval(lower, upper), *nodes], [x_bar, *bars], strict=True):
+                adjoint = np.maximum(np.abs(np.asarray(bar.lower)), np.abs(np.asarray(bar.upper)))
+                found.append((np.asarray(n.upper) - np.asarray(n.lower)) * adjoint)
+            best = found if best is None else [np.maximum(a, b) for a, b in zip(best, found, strict=True)]
+        scores.append(best)
+    return [np.stack(rows) for rows in zip(*scores, strict=True)]
+
+
+def test_scores_are_width_times_largest_adjoint_in_the_worst_box():
+    model = surrogate(WIDTHS)
+    scores = significance(model, region())
+    for found, expected in zip((scores.inputs, *scores.hidden), by_definition(model, region()), strict=True):
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+    for node, layer in zip(scores.of_nodes(), scores.hidden, strict=True):
+        np.testing.assert_array_equal(node, np.asarray(layer).max(axis=0))
+
+
+def within(region, n):
+    """Samples in each box, its corners among them: `(n_boxes, n, d)`."""
+    u = jax.random.uniform(jax.random.key(3), (n, 2), minval=-1.0, maxval=1.0)
+    u = jnp.concatenate([u, jnp.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])])
+    # A little inside, so that a sample's own rounding cannot put it outside.
+    return region.centres[:, None] + (1 - 1e-9) * region.radius[None, None] * u[None]
+
+
+@pytest.mark.parametrize("activation", [jax.nn.silu, jnp.tanh], ids=lambda f: f.__name__)
+def test_no_sample_shows_more_than_an_enclosure(activation):
+    widths = WIDTHS if activation is jax.nn.silu else (2, 3, 1)
+    model = surrogate(widths, activation)
+    wide = region(0.4)
+    enclosed = enclose_nodes(model, wide, rounding="outward")
+    scores = significance(model, wide, rounding="outward")
+    sampled = eqx.filter_jit(jax.vmap(lambda x: sampled_significance(model, x)))(within(wide, 300))
+    for found, shown in zip(scores.hidden, sampled.hidden, strict=True):
+        assert np.all(np.asarray(found) >= np.asarray(shown).max(axis=0))
+        assert np.all(np.asarray(shown) > 0)
+    # Box by box as well, so that the largest cannot hide the others.
+    for nodes, bars, shown in zip(enclosed.nodes, enclosed.node_adjoints, sampled.hidden, strict=True):
+        assert np.all(np.asarray(nodes.width)[:, None] * np.asarray(bars.magnitude) >= np.asarray(shown))
+    bars = np.asarray(enclosed.input_adjoints.magnitude)
+    assert np.all(np.asarray(enclosed.inputs.width)[:, None] * bars >= np.asarray(sampled.inputs))
+
+
+def test_small_trust_regions_rank_as_samples_do():
+    """On the mean over a few random networks, since one pair of nodes may well change places."""
+    found = []
+    for seed in range(6):
+        model, x = surrogate((2, 12, 10, 1), seed=seed), points(60, 2, seed)
+        small = TrustRegions.around(x, 0.01)
+        scores, sampled = significance(model, small).of_nodes(), sampled_significance(model, x).of_nodes()
+        found.append([scipy.stats.spearmanr(a, b).statistic for a, b in zip(scores, sampled, strict=True)])
+    assert np.all(np.mean(found, axis=0) >= 0.8)
+
+
+def test_sampled_significance_by_hand():
+    model, x = surrogate(WIDTHS), np.asarray(points(20, 2))
+    scores = sampled_significance(model, jnp.asarray(x))
+    layers, units = model.network.layers, model.normalisation
+    w1, b1, w2, b2, w3 = (np.asarray(p) for p in (*_pair(layers[0]), *_pair(layers[1]), layers[2].weight))
+    silu = lambda p: p / (1 + np.exp(-p))  # noqa: E731
+    slope = lambda p: (1 + p * np.exp(-p) / (1 + np.exp(-p))) / (1 + np.exp(-p))  # noqa: E731
+    z = (x - np.asarray(units.x_mean)) / np.asarray(units.x_scale)
+    first = silu(z @ w1.T + b1)
+    second = silu(first @ w2.T + b2)
+    out = np.asarray(units.y_scale)[:, None] * w3
+    bars = np.stack([out @ (slope(p)[:, None] * w2) for p in first @ w2.T + b2])
+    np.testing.assert_allclose(scores.hidden[1], np.ptp(second, axis=0) * np.abs(out), rtol=1e-12)
+    np.testing.assert_allclose(scores.hidden[0], np.ptp(first, axis=0) * np.abs(bars).max(axis=0), rtol=1e-12)
+    gradients = np.stack([np.asarray(model.gradient(jnp.asarray(p))) for p in x])
+    np.testing.assert_allclose(scores.inputs, np.ptp(x, axis=0) * np.abs(gradients).max(axis=0), rtol=1e-12)
+
+
+def _pair(layer):
+    return layer.weight, layer.bias
+
+
+def test_what_moves_nothing_scores_zero():
+    model = surrogate(WIDTHS)
+    where = lambda s: [layer.weight for layer in s.network.layers]  # noqa: E731
+    w1, w2, w3 = where(model)
+    # Node 1 of layer 0 is dead, node 2 of layer 1 is constant, input 0 is not looked at; output 1 is deaf to node 0.
+    dead = (w1.at[:, 0].set(0), w2.at[:, 1].set(0).at[2].set(0), w3.at[1, 0].set(0))
+    scores = significance(eqx.tree_at(where, model, dead), region())
+    # The dot products keep a margin for underflow also where no other rounding is covered.
+    inputs, first, second = (np.asarray(s) < 1e-300 for s in (scores.inputs, *scores.hidden))
+    np.testing.assert_array_equal(inputs, [[True, False]] * 2)
+    np.testing.assert_array_equal(first, [[False, True, False, False]] * 2)
+    np.testing.assert_array_equal(second, [[False, False, True], [True, False, True]])
+
+
+def test_units_of_the_output_scale_the_scores():
+    model = surrogate(WIDTHS)
+    larger = eqx.tree_at(lambda s: s.normalisation.y_scale, model, model.normalisation.y_scale * jnp.array([4.0, 0.5]))
+    for a, b in zip(significance(model, region()).hidden, significance(larger, region()).hidden, strict=True):
+        np.testing.assert_allclose(b, np.asarray(a) * [[4.0], [0.5]], rtol=1e-12)
+
+
+def test_boxes_may_come_a_few_at_a_time():
+    model = surrogate(WIDTHS)
+    at_once, in_turn = significance(model, region()), significance(model, region(), boxes_at_once=4)
+    for a, b in zip(jax.tree.leaves(at_once), jax.tree.leaves(in_turn), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_an_unbounded_enclosure_is_refused():
+    model = surrogate(WIDTHS)
+    where = lambda s: [layer.weight for layer in s.network.layers]  # noqa: E731
+    huge = eqx.tree_at(where, model, [1e160 * w for w in where(model)])
+    with pytest.raises(VacuousEnclosureError, match=r"unbounded.* smaller boxes"):
+        significance(huge, region())
+
+
+def test_bad_arguments_are_named():
+    model = surrogate(WIDTHS)
+    box = Box(-jnp.ones(3), jnp.ones(3))
+    with pytest.raises(ValueError, match="`region` has 3 inputs, the surrogate 2"):
+        significance(model, box)
+    with pytest.raises(ValueError, match="`boxes_at_once` is 0"):
+        significance(model, region(), boxes_at_once=0)
+
+
+def test_float32_stays_float32():
+    double = surrogate(WIDTHS), region()
+    with jax.enable_x64(False):
+        single = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float32)), double)
+        found = significance(*single).of_nodes()
+        of_samples = sampled_significance(single[0], single[1].centres).of_nodes()
+    assert {scores.dtype for scores in (*found, *of_samples)} == {np.dtype("float32")}
+    for a, b in zip(found, significance(*double).of_nodes(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3)
