@@ -14,7 +14,6 @@ from ._version import __version__
 app = typer.Typer(
     name="sobolev-pruning",
     help="Small neural surrogates that are right in their derivatives.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -42,7 +41,7 @@ _STUDIES = ("bachelier",)
 def run(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="Study to run: bachelier.")],
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="DIR", help="Folder of the run [default: runs/STUDY].")
+        Path | None, typer.Option("--output", metavar="DIR", help="Folder of the run (default: runs/STUDY).")
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="Seed of everything random; replaces the configuration's.")

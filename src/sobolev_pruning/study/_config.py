@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import math
 import os
+import sys
 import tomllib
 import types
 from pathlib import Path
@@ -26,14 +27,28 @@ class _Range:
 
     def __contains__(self, value: int | float) -> bool:
         above = value > self.lowest if self.open_lowest else value >= self.lowest
-        return math.isfinite(value) and above and value <= self.highest
+        # Not `math.isfinite`, which does not take a whole number beyond the largest float.
+        return above and value <= self.highest and abs(value) < math.inf
 
     def __str__(self) -> str:
         if self.lowest == -math.inf:
             return "finite"
         if self.highest != math.inf:
-            return f"in {'(' if self.open_lowest else '['}{self.lowest:g}, {self.highest:g}]"
+            return f"in {'(' if self.open_lowest else '['}{self.lowest}, {self.highest}]"
         return "positive and finite" if self.open_lowest and self.lowest == 0 else f"at least {self.lowest:g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _OneOf:
+    """Names that a field allows."""
+
+    names: tuple[str, ...]
+
+    def __contains__(self, value: str) -> bool:
+        return value in self.names
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.names)}"
 
 
 def _bounded(default: Any, allowed: _Range) -> Any:
@@ -43,7 +58,14 @@ def _bounded(default: Any, allowed: _Range) -> Any:
 
 _POSITIVE = _Range(0.0, open_lowest=True)
 _NOT_NEGATIVE = _Range(0.0)
-_COUNT = _Range(1)
+_COUNT = _Range(1, 2**31 - 1)
+_SEVERAL = _Range(2, 2**31 - 1)
+
+# The functions of `jax.nn` whose names a stored surrogate may carry. With piecewise linear ones the gammas are zero.
+_ACTIVATIONS = tuple(
+    "celu elu gelu hard_sigmoid hard_silu hard_tanh identity leaky_relu log_sigmoid mish relu relu6 selu sigmoid silu "
+    "soft_sign softplus sparse_plus sparse_sigmoid squareplus tanh".split()
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,15 +95,15 @@ class NetworkConfig:
     """The oversized network: hidden widths and a function of `jax.nn`."""
 
     hidden: tuple[int, ...] = _bounded((128,) * 6, _COUNT)
-    activation: str = "silu"
+    activation: str = dataclasses.field(default="silu", metadata={"allowed": _OneOf(_ACTIVATIONS)})
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """One fit: Muon on the matrices and Adam on the rest, with a learning rate that falls to zero."""
+    """One fit: Muon on the matrices and Adam on the rest, with a learning rate that falls to zero along a cosine."""
 
     steps: int = _bounded(2000, _COUNT)
-    batch_size: int = _bounded(1024, _Range(2))
+    batch_size: int = _bounded(1024, _SEVERAL)
     paths: int = _bounded(64, _COUNT)
     learning_rate: float = _bounded(0.02, _POSITIVE)
     weight_decay: float = _bounded(0.1, _NOT_NEGATIVE)
@@ -92,9 +114,9 @@ class PruningConfig:
     """Where significance is measured, and what is kept: hidden widths of each pruned network."""
 
     keep: tuple[tuple[int, ...], ...] = _bounded(((8,) * 6, (3, 3)), _COUNT)
-    regions: int = _bounded(256, _Range(2))
+    regions: int = _bounded(256, _SEVERAL)
     region_scale: float = _bounded(0.01, _POSITIVE)
-    refit_samples: int = _bounded(2048, _Range(2))
+    refit_samples: int = _bounded(2048, _SEVERAL)
     gradient_weight: float = _bounded(1.0, _NOT_NEGATIVE)
 
 
@@ -107,15 +129,15 @@ class FinetuningConfig:
     """
 
     steps: int = _bounded(3000, _COUNT)
-    batch_size: int = _bounded(256, _Range(2))
+    batch_size: int = _bounded(256, _SEVERAL)
     paths: int = _bounded(128, _COUNT)
-    learning_rate: float = _bounded(0.015, _POSITIVE)
+    learning_rate: float = _bounded(0.005, _POSITIVE)
     weight_decay: float = _bounded(0.0, _NOT_NEGATIVE)
     gradient_weight: float = _bounded(1.0, _NOT_NEGATIVE)
-    teacher_samples: int = _bounded(65536, _Range(2))
+    teacher_samples: int = _bounded(65536, _SEVERAL)
     second_order_below: int = _bounded(200, _NOT_NEGATIVE)
     second_order_steps: int = _bounded(400, _COUNT)
-    second_order_samples: int = _bounded(2048, _Range(2))
+    second_order_samples: int = _bounded(2048, _SEVERAL)
     second_order_paths: int = _bounded(2048, _COUNT)
 
 
@@ -123,7 +145,7 @@ class FinetuningConfig:
 class EvaluationConfig:
     """Points in each of the two evaluation sets."""
 
-    points: int = _bounded(4096, _Range(2))
+    points: int = _bounded(4096, _SEVERAL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,14 +181,8 @@ class StudyConfig:
         return _build(cls, data, f"{path}: ", ())
 
     def check(self) -> None:
-        """Raise `ConfigError` for what the fields allow one by one, but not together."""
-        for field in dataclasses.fields(self):
-            section = getattr(self, field.name)
-            if not dataclasses.is_dataclass(section):
-                _check_range(section, field, "", (field.name,))
-                continue
-            for inner in dataclasses.fields(section):
-                _check_range(getattr(section, inner.name), inner, "", (field.name, inner.name))
+        """Raise `ConfigError` for what no run can be made of: a type, a value, or values that do not fit together."""
+        _check_fields(self, ())
         reference = self.reference
         if reference.maturity_date <= reference.exposure_date:
             raise ConfigError(
@@ -240,6 +256,22 @@ def _build(cls: type, data: dict[str, Any], where: str, above: tuple[str, ...]) 
     return cls(**values)
 
 
+def _check_fields(config: Any, above: tuple[str, ...]) -> None:
+    """Types and ranges of all fields, for a configuration that was made in Python."""
+    hints = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, hint, path = getattr(config, field.name), hints[field.name], (*above, field.name)
+        if dataclasses.is_dataclass(hint):
+            if type(value) is not hint:
+                raise ConfigError(f"{_dotted(path)} is {value!r}; it must be a {getattr(hint, '__name__', hint)}.")
+            _check_fields(value, path)
+        elif value is not None or not isinstance(hint, types.UnionType):
+            converted = _converted(value, hint, "", path)
+            _check_range(converted, field, "", path)
+            if converted != value:
+                raise ConfigError(f"{_dotted(path)} is {value!r}; from Python it must be a tuple, {converted!r}.")
+
+
 def _dotted(path: tuple[str, ...]) -> str:
     return ".".join(path)
 
@@ -258,13 +290,13 @@ def _converted(value: Any, hint: Any, where: str, path: tuple[str, ...]) -> Any:
     if isinstance(hint, types.UnionType):  # `T | None`; TOML has no None, so the value is a T.
         hint = next(option for option in get_args(hint) if option is not type(None))
     if get_origin(hint) is tuple:
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}{_dotted(path)} is {value!r}; it must be a list.")
         inner = get_args(hint)[0]
         return tuple(_converted(item, inner, where, (*path[:-1], f"{path[-1]}[{i}]")) for i, item in enumerate(value))
     # In Python a bool is an int and an int is no float; in a configuration it is the other way round.
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return float(value) if abs(value) <= sys.float_info.max else math.inf
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         names = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
         raise ConfigError(f"{where}{_dotted(path)} is {value!r}; it must be {names[hint]}.")

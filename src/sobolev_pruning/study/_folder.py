@@ -11,7 +11,7 @@ _FILES = ("config.toml", "metrics.jsonl", "summary.json", "report.html", "surrog
 _FOLDERS = ("checkpoints", "figures")
 
 
-class RunExistsError(FileExistsError):
+class RunExistsError(FileExistsError, ValueError):
     """The output folder holds a run, and overwriting it was not asked for."""
 
 
@@ -33,6 +33,7 @@ class RunFolder:
     Raises:
         RunExistsError: the folder holds a run and `overwrite` is false.
         NotADirectoryError: the path is a file.
+        PermissionError: the folder cannot be made or emptied.
     """
 
     def __init__(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
@@ -45,11 +46,16 @@ class RunFolder:
                 f"{self.path} already holds a run ({earlier[0]}); give another folder, or --overwrite (from Python "
                 "`overwrite=True`) to replace it."
             )
-        for name in earlier:
-            target = self.path / name
-            shutil.rmtree(target) if target.is_dir() else target.unlink()
-        for name in _FOLDERS:
-            (self.path / name).mkdir(parents=True, exist_ok=True)
+        try:
+            for name in earlier:
+                target = self.path / name
+                shutil.rmtree(target) if target.is_dir() else target.unlink()
+            for name in _FOLDERS:
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PermissionError(
+                f"{self.path} cannot be made ready for a run ({error.strerror}: {error.filename}); give another folder."
+            ) from None
 
     def write(self, name: str, text: str) -> Path:
         """Write a text file, replacing an earlier one in a single step."""

@@ -35,7 +35,7 @@ from ..reference import (
 )
 from ..sobolev import AbstractLoss, ProgressReporter, SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
 from ..surrogate import MLP, Normalisation, Surrogate
-from ._config import FinetuningConfig, StudyConfig, TrainingConfig
+from ._config import ConfigError, FinetuningConfig, StudyConfig, TrainingConfig
 from ._metrics import Errors, errors_between
 
 _N_CHUNKS = 20
@@ -221,7 +221,7 @@ class Study:
         training: TrainingConfig | FinetuningConfig,
     ) -> Stage:
         watch = _Watch(self.cube)
-        schedule = optax.linear_schedule(training.learning_rate, 0.0, training.steps)
+        schedule = optax.cosine_decay_schedule(training.learning_rate, training.steps)
         result = fit(
             start,
             reference,
@@ -299,15 +299,19 @@ def _basket(config: StudyConfig, key: PRNGKeyArray) -> BachelierBasket:
         value = getattr(given, name)
         return np.asarray(getattr(drawn, name) if value is None else value, np.float64)
 
-    return BachelierBasket(
-        chosen("weights"),
-        chosen("correlation"),
-        chosen("volatilities"),
-        basket_volatility=given.basket_volatility,
-        strike=given.strike,
-        exposure_date=given.exposure_date,
-        maturity_date=given.maturity_date,
-        spot_volatility_multiplier=given.spot_volatility_multiplier,
-        spot_law=Mixture(UniformCube(), ModelLaw(), config.spots.cube_share),
-        n_paths=config.finetuning.paths,
-    )
+    try:
+        return BachelierBasket(
+            chosen("weights"),
+            chosen("correlation"),
+            chosen("volatilities"),
+            basket_volatility=given.basket_volatility,
+            strike=given.strike,
+            exposure_date=given.exposure_date,
+            maturity_date=given.maturity_date,
+            spot_volatility_multiplier=given.spot_volatility_multiplier,
+            spot_law=Mixture(UniformCube(), ModelLaw(), config.spots.cube_share),
+            n_paths=config.finetuning.paths,
+        )
+    except ValueError as error:
+        # What only the model can see, such as a correlation matrix that is none.
+        raise ConfigError(f"reference: {error}") from None
