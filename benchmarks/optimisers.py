@@ -55,7 +55,7 @@ def main() -> None:
                         key=jax.random.key(seed),
                         steps=training.steps,
                         batch_size=training.batch_size,
-                        optimizer=make(optax.linear_schedule(peak, 0.0, training.steps), training.weight_decay),
+                        optimizer=make(optax.cosine_decay_schedule(peak, training.steps), training.weight_decay),
                     )
                     found.append((_unexplained(result.surrogate, study.cube), time.perf_counter() - begin))
                 rows.setdefault(f"{name} | {optimiser}", []).append(min(found, key=lambda f: f[0][2]))

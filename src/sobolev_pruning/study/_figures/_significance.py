@@ -22,7 +22,7 @@ def significance(
     """Significance of every input as bars, and of every node sorted within its layer.
 
     Args:
-        inputs: scores of the inputs, `(d,)`, in units of the normalised output.
+        inputs: scores of the inputs, `(d,)`, in units of the price.
         hidden: scores of the nodes of each hidden layer, `(n_l,)`, in the same units. Scores of zero, which a
             logarithmic scale has no place for, are drawn hollow at its foot.
         kept: for each hidden layer the nodes that pruning keeps, or `None` where it removes the layer; nothing is
@@ -77,7 +77,7 @@ def significance(
         axes.tick_params(labelleft=i == 0)
         axes.set_title(f"Layer {i + 1}")
         if i == 0:
-            axes.set_ylabel("significance  (normalised output)")
+            axes.set_ylabel("significance  (units of the price)")
         if kept is not None:
             axes.text(
                 0.97,
