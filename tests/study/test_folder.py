@@ -1,0 +1,100 @@
+"""Files of a run appear whole or not at all, and nobody else's are touched."""
+
+import os
+
+import pytest
+
+from sobolev_pruning.study import RunExistsError, RunFolder, contents_of_run
+
+
+def tree(path):
+    """Every file with its content."""
+    return {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+def earlier_run(path):
+    folder = RunFolder(path)
+    folder.write("config.toml", "seed = 1\n")
+    folder.write("summary.json", "{}")
+    (path / "figures" / "old.png").write_bytes(b"old")
+    (path / "notes.txt").write_text("mine")
+    (path / "data").mkdir()
+    (path / "data" / "figures").write_text("mine too")
+
+
+def test_a_new_folder_is_made_with_its_parents(tmp_path):
+    folder = RunFolder(tmp_path / "a" / "b")
+    assert sorted(os.listdir(tmp_path / "a" / "b")) == ["checkpoints", "figures"]
+    assert contents_of_run(folder.path) == []
+    assert contents_of_run(tmp_path / "nowhere") == []
+
+
+def test_a_file_is_written_and_replaced_whole(tmp_path):
+    folder = RunFolder(str(tmp_path))
+    assert folder.write("report.html", "ä" * 10_000) == tmp_path / "report.html"
+    folder.write("report.html", "new ü")
+    assert tree(tmp_path) == {"report.html": "new ü".encode()}
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    folder.write("config.toml", "old")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            folder.write("config.toml", "new")
+    with pytest.raises(UnicodeEncodeError):
+        folder.write("config.toml", "half \ud800")
+    assert tree(tmp_path) == {"config.toml": b"old"}
+    assert sorted(os.listdir(tmp_path)) == ["checkpoints", "config.toml", "figures"]
+
+
+def test_an_earlier_run_is_refused_and_left_alone(tmp_path):
+    earlier_run(tmp_path)
+    before = tree(tmp_path)
+    with pytest.raises(RunExistsError, match=r"already holds a run \(config.toml\).*overwrite") as caught:
+        RunFolder(tmp_path)
+    assert isinstance(caught.value, ValueError)
+    assert tree(tmp_path) == before
+
+
+def test_a_single_leftover_is_a_run(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    RunFolder(tmp_path)  # empty folders are not
+    (tmp_path / "checkpoints" / "a.safetensors").write_bytes(b"")
+    with pytest.raises(RunExistsError, match="checkpoints/"):
+        RunFolder(tmp_path)
+
+
+def test_overwriting_removes_the_run_and_keeps_foreign_files(tmp_path):
+    earlier_run(tmp_path)
+    RunFolder(tmp_path, overwrite=True)
+    assert tree(tmp_path) == {"notes.txt": b"mine", "data/figures": b"mine too"}
+    assert (tmp_path / "figures").is_dir()
+    assert contents_of_run(tmp_path) == []
+
+
+def test_foreign_files_are_no_run(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    RunFolder(tmp_path)
+    assert tree(tmp_path) == {"notes.txt": b"mine"}
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(NotADirectoryError, match="file is a file; give a folder"):
+        RunFolder(tmp_path / "file", overwrite=True)
+    with pytest.raises(PermissionError, match="cannot be made ready for a run"):
+        RunFolder(tmp_path / "file" / "below")
+    assert tree(tmp_path) == {"file": b"mine"}
+
+
+def test_a_file_in_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "checkpoints").write_text("mine")
+    with pytest.raises(PermissionError, match="checkpoints"):
+        RunFolder(tmp_path, overwrite=True)
+    assert tree(tmp_path) == {"checkpoints": b"mine"}
