@@ -65,10 +65,15 @@ def errors_by_stage(
             for stage in ours:
                 r2 = (stage if block is None else stage[block])["r2"][quantity]
                 if name == "oversized" and stage["parameters"] not in pruned:
-                    marker, colour = "s", INK
+                    marker, colour, shift = "s", INK, 0.0
                 else:
-                    marker, colour = _MARKERS[sizes.index(stage["parameters"]) % len(_MARKERS)]
-                axes.plot(error(r2), row, marker, ms=6.5 if marker != "D" else 5.5, mfc=colour, mec="white", mew=0.7)
+                    # Sizes that reach the same error would hide one another on one line.
+                    position = sizes.index(stage["parameters"])
+                    shift = _DODGE * (position - (len(sizes) - 1) / 2)
+                    marker, colour = _MARKERS[position % len(_MARKERS)]
+                axes.plot(
+                    error(r2), row + shift, marker, ms=6.5 if marker != "D" else 5.5, mfc=colour, mec="white", mew=0.7
+                )
                 shown.append(error(r2))
         quiet_log_axis(axes, "x", log_limits(np.array(shown)))
         axes.set_ylim(len(names) - 0.5, -0.5)
