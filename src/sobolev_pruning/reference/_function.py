@@ -9,6 +9,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ._reference_model import AbstractReferenceWithTruth
 from ._samples import Samples
 
+_AT_ONCE = 1024
+
 
 @final
 class FunctionReference(AbstractReferenceWithTruth):
@@ -48,7 +50,8 @@ class FunctionReference(AbstractReferenceWithTruth):
             (dydx,) = jax.vmap(pullback)(jax.numpy.eye(y.shape[0], dtype=y.dtype))
             return y, dydx
 
-        y, dydx = jax.vmap(value_and_jacobian)(x)
+        # Some at a time: the intermediate values of a large network at all samples would not fit into memory.
+        y, dydx = jax.lax.map(value_and_jacobian, x, batch_size=min(n, _AT_ONCE))
         return Samples(x, y, dydx)
 
     def truth(self, x: Float[Array, "n d"]) -> Samples:

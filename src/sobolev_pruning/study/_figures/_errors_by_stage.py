@@ -24,6 +24,8 @@ from ._style import (
 
 _QUANTITIES = ("values", "deltas", "gammas")
 _MARKERS = (("o", BLUE), ("D", VERMILLION))
+# Vertical distance between the sizes of one stage, in rows.
+_DODGE = 0.26
 
 
 @style()
