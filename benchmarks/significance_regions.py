@@ -30,7 +30,7 @@ from sobolev_pruning.study import Study, StudyConfig, errors_between
 
 REGIONS = {
     **{f"box of the data, scaled by {s:g}": (None, s) for s in (1.0, 0.3, 0.1, 0.03, 0.01)},
-    **{f"{n} trust regions of {s:.1%}": (n, s) for n in (64, 256) for s in (0.1, 0.03, 0.01, 0.003)},
+    **{f"{n} trust regions of {s:.1%}": (n, s) for n in (64, 256) for s in (0.1, 0.03, 0.01, 0.003, 0.001)},
 }
 
 

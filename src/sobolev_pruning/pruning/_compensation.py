@@ -84,7 +84,7 @@ def _hulls(surrogate: Surrogate, region: AbstractRegion) -> tuple[Interval, tupl
         if not bool(jnp.all(jnp.isfinite(hull.width))):
             raise VacuousEnclosureError(
                 f"the enclosure of a node of hidden layer {i} is unbounded, so it has no midpoint. Use smaller boxes, "
-                "such as `TrustRegions.around(x, scale=0.01)`."
+                "such as `TrustRegions.around(x, scale=0.003)`."
             )
     return inputs, nodes
 

@@ -98,7 +98,7 @@ class TrustRegions(AbstractRegion):
             raise ValueError(f"`radius` is {self.radius}; it must be finite and not negative.")
 
     @classmethod
-    def around(cls, x: Float[Array, "n d"], scale: float = 0.01) -> "TrustRegions":
+    def around(cls, x: Float[Array, "n d"], scale: float = 0.003) -> "TrustRegions":
         """A box around each of the points, `scale` times as large as the smallest box that holds them all.
 
         Args:

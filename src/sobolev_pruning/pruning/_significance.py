@@ -123,7 +123,7 @@ def significance(
         if not bool(jnp.all(jnp.isfinite(part))):
             raise VacuousEnclosureError(
                 f"the enclosure of {name} or of its adjoint is unbounded, so its significance means nothing. Use "
-                "smaller boxes, such as `TrustRegions.around(x, scale=0.01)`."
+                "smaller boxes, such as `TrustRegions.around(x, scale=0.003)`."
             )
     return scores
 

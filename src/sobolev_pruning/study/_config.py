@@ -115,7 +115,7 @@ class PruningConfig:
 
     keep: tuple[tuple[int, ...], ...] = _bounded(((8,) * 6, (3, 3)), _COUNT)
     regions: int = _bounded(256, _SEVERAL)
-    region_scale: float = _bounded(0.01, _POSITIVE)
+    region_scale: float = _bounded(0.003, _POSITIVE)
     refit_samples: int = _bounded(2048, _SEVERAL)
     gradient_weight: float = _bounded(1.0, _NOT_NEGATIVE)
 

@@ -69,7 +69,7 @@ def draw(study: Study, stages: Sequence[Stage]) -> list[Picture]:
                 f"significance_{size}",
                 f"Significance of the oversized network's nodes, and what {size} keeps",
                 "Width of each node's enclosure times its largest adjoint, the largest over "
-                f"{study.config.pruning.regions} trust regions of {study.config.pruning.region_scale:.0%} of the box "
+                f"{study.config.pruning.regions} trust regions of {study.config.pruning.region_scale:.1%} of the box "
                 "of the training data. Nodes are kept by significance, discounting what kept nodes already say.",
                 significance(of_inputs, of_nodes, kept, [f"S{i + 1}" for i in range(basket.dim_in)]),
             ),
