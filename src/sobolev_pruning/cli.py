@@ -1,9 +1,10 @@
 """The command `sobolev-pruning`."""
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,10 +20,11 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         print(f"sobolev-pruning {__version__}")
         raise Exit
+    return wanted
 
 
 @app.callback()
@@ -118,7 +120,7 @@ class _Narrator:
 def main() -> None:
     """Entry point: one line on standard error for what goes wrong, never a traceback for bad input."""
     try:
-        app(standalone_mode=False)
+        app(prog_name="sobolev-pruning", standalone_mode=False)
         status = 0
     except TyperException as error:
         status = _say(error.format_message(), 2)
@@ -127,10 +129,17 @@ def main() -> None:
     except _Failed as error:
         status = _say(str(error), 1)
     except _Interrupted as error:
-        status = _say(str(error), 130)
+        _leave(_say(str(error), 130))
     except (Abort, KeyboardInterrupt):
-        status = _say("interrupted", 130)
+        _leave(_say("interrupted", 130))
     sys.exit(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """End at once: the interpreter would crash if it were taken down around a compiled step that still runs."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _say(message: str, status: int) -> int:

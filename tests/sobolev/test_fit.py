@@ -195,8 +195,9 @@ def test_the_last_good_parameters_are_those_before_the_bad_step(start):
     # Without the poison the same fit runs through; its first losses and its state after `step` steps are the same.
     good = train(start, BadAfter(2.0), ValueLoss(), steps=40, batch_size=2, steps_per_chunk=10)
     np.testing.assert_allclose(good.losses[:step], caught.value.losses, rtol=1e-12)
-    frozen = optax.chain(optax.adam(1e-2), optax.scale_by_schedule(lambda count: jnp.where(count < step, 1.0, 0.0)))
-    stopped = train(start, BadAfter(2.0), ValueLoss(), steps=40, batch_size=2, steps_per_chunk=10, optimizer=frozen)
+    stopped = train(
+        start, BadAfter(2.0), ValueLoss(), steps=40, batch_size=2, steps_per_chunk=10, optimizer=stopped_after(step)
+    )
     for a, b in zip(parameters(caught.value.surrogate), parameters(stopped.surrogate), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
@@ -212,6 +213,23 @@ def test_the_reporter_is_told_everything(start, data):
     result = train(start, DataSet(data), progress=recorder, title="a fit")
     assert recorder.told == [("start", "a fit", 10), ("update", 5), ("update", 10), ("stop",)]
     np.testing.assert_array_equal(np.concatenate(recorder.losses), result.losses)
+
+
+def test_the_surrogate_is_shown_after_every_chunk(start, data):
+    seen = []
+    result = train(start, DataSet(data), on_chunk=lambda step, surrogate: seen.append((step, surrogate)))
+    assert [step for step, _ in seen] == [5, 10]
+    assert eqx.tree_equal(seen[-1][1], result.surrogate)
+    # What was shown half-way is what a fit of that length ends with.
+    half = train(start, DataSet(data), on_chunk=None, optimizer=stopped_after(5)).surrogate
+    for a, b in zip(parameters(seen[0][1]), parameters(half), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    assert seen[0][1].provenance == start.provenance
+
+
+def stopped_after(step):
+    """The default optimizer of `train`, without any effect from a step on."""
+    return optax.chain(optax.adam(1e-2), optax.scale_by_schedule(lambda count: jnp.where(count < step, 1.0, 0.0)))
 
 
 def test_the_reporter_is_stopped_at_an_interruption(start, data):
