@@ -1,42 +1,38 @@
 """An activation and its slope as ONNX nodes, translated once from a scalar and then laid over whole layers.
 
-jax2onnx translates a batched network faithfully, but at a symbolic batch size every constant inside an activation
-becomes a chain of Shape, Gather, Concat, Reshape and Expand nodes (247 nodes for three layers of CELU, 76 here), and
-with `hard_sigmoid`, `selu` and `squareplus` these chains are wrong (measured with 0.17.1). A scalar function has no
-such chains, and elementwise ONNX operators broadcast, so the nodes of the scalar serve any shape.
+Elementwise ONNX operators broadcast, so the nodes of the scalar serve any shape. The translation is our own. jax2onnx
+0.17.1 imports its plugins and example modules at the first call, which cost 6 to 10 seconds and 300 MB for what takes
+half a second here, and what it made of `hard_sigmoid`, `selu` and `squareplus` over a batch did not run in onnxruntime.
 """
 
-import contextlib
 import functools
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
 from jaxtyping import Array
 
-OPSET = 17
+from ._operators import CONDITIONS, rules
 
-# Operators without axes, reductions or shapes of their own: what they do to a scalar they do to every entry.
-_ELEMENTWISE = frozenset(
-    "Abs Acos Acosh Add And Asin Asinh Atan Atanh Cast Ceil Celu Clip Cos Cosh Div Elu Equal Erf Exp Floor Greater "
-    "GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mul Neg Not Or "
-    "Pow Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Tan Tanh Where Xor".split()
-)
+# Where each primitive keeps what it calls. Custom derivatives have been taken when the program is read.
+_BODIES: dict[Primitive, str] = {
+    primitives.jit_p: "jaxpr",
+    primitives.closed_call_p: "call_jaxpr",
+    primitives.remat_p: "jaxpr",
+    primitives.custom_jvp_call_p: "call_jaxpr",
+    primitives.custom_vjp_call_p: "call_jaxpr",
+}
 
 
 class Node(NamedTuple):
-    """One ONNX node, by the names of its inputs and outputs."""
+    """One ONNX node without attributes, by the names of its inputs and its output."""
 
     operator: str
     inputs: list[str]
-    outputs: list[str]
-    attributes: list
+    output: str
 
 
 class Fragment(NamedTuple):
@@ -62,71 +58,113 @@ def translate(activation: Callable[[Array], Array], dtype: np.dtype) -> Fragment
 
     Args:
         activation: maps a scalar to a scalar.
-        dtype: of the argument.
+        dtype: of the argument, and of every number inside.
 
     Raises:
-        NotImplementedError: jax2onnx cannot translate it, or not into elementwise operators.
+        NotImplementedError: it uses a primitive that has no elementwise ONNX counterpart, which is named.
     """
-    import jax2onnx  # seconds, and hundreds of modules: only for those who export
-    from onnx import numpy_helper
-
-    # Tracing here, and not inside of jax2onnx, leaves plain primitives for it: it replaces functions of `jax.nn` while
-    # it traces, and its replacements have their own ideas of derivatives.
-    function = jaxpr_as_fun(jax.make_jaxpr(jax.value_and_grad(lambda v: activation(v)))(jnp.zeros((), dtype)))
-    with _quiet(), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        try:
-            graph = jax2onnx.to_onnx(function, [()], opset=OPSET, enable_double_precision=dtype == np.float64).graph
-        except Exception as error:  # jax2onnx raises many types, with the primitive in the message
-            raise NotImplementedError(f"jax2onnx cannot translate it ({error})") from error
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    nodes = [Node(n.op_type, list(n.input), list(n.output), list(n.attribute)) for n in graph.node]
-    argument, (value, slope) = graph.input[0].name, (output.name for output in graph.output)
-    moving = {argument}
-    for node in nodes:
-        if moving & set(node.inputs):
-            moving |= set(node.outputs)
-    if value not in moving:
+    # Reverse mode, as in the surrogate's gradient: forward mode cannot pass through `jax.custom_vjp`.
+    program = jax.make_jaxpr(jax.value_and_grad(lambda v: activation(v)))(jnp.zeros((), dtype))
+    walk = _Walk(dtype)
+    value, slope = walk.run(program.jaxpr, program.consts, ["argument"])
+    if not isinstance(value, str):
         raise NotImplementedError("it does not depend on its argument")
-    if slope not in moving:
-        # As that of `x + x`, which is computed from constants and would not have the shape of a batch.
-        slope, constants["constant_slope"] = "constant_slope", np.asarray(function(jnp.zeros((), dtype))[1])
-    return _simplified(Fragment(argument, value, slope, nodes, constants))
+    if not isinstance(slope, str):  # as that of `x + x`
+        slope = walk.constant(slope)
+    needed, nodes = {value, slope}, []
+    for node in reversed(walk.nodes):
+        if node.output in needed:
+            needed |= set(node.inputs)
+            nodes.append(node)
+    constants = {name: array for name, array in walk.constants.items() if name in needed}
+    return Fragment("argument", value, slope, nodes[::-1], constants)
 
 
-def _simplified(fragment: Fragment) -> Fragment:
-    """Without products by one and copies, which reverse-mode AD leaves behind, and without unused constants."""
-    same: dict[str, str] = {}
-    nodes = []
-    for node in fragment.nodes:
-        inputs = [same.get(name, name) for name in node.inputs]
-        rest = [name for name in inputs if not np.all(fragment.constants.get(name, 0) == 1)]
-        if node.operator == "Identity":
-            same[node.outputs[0]] = inputs[0]
-        elif node.operator == "Mul" and len(rest) < 2:
-            same[node.outputs[0]] = rest[0] if rest else inputs[0]
-        elif node.operator in _ELEMENTWISE:
-            # A sum of two has more, and more optimised, kernels under its other name.
-            operator = "Add" if node.operator == "Sum" and len(inputs) == 2 else node.operator
-            nodes.append(Node(operator, inputs, node.outputs, node.attributes))
-        else:
-            raise NotImplementedError(f"it needs the ONNX operator {node.operator}, which is not elementwise")
-    value, slope = (same.get(name, name) for name in (fragment.value, fragment.slope))
-    used = {slope, *(name for node in nodes for name in node.inputs)}
-    constants = {name: array.reshape(()) for name, array in fragment.constants.items() if name in used}
-    return Fragment(fragment.argument, value, slope, nodes, constants)
+class _Walk:
+    """One walk over a jaxpr. A value is the name of what moves with the argument, or an array that does not."""
 
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = np.dtype(dtype)
+        self.nodes: list[Node] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self._known: dict[tuple[str, ...], str] = {}
+        self._conditions: set[str] = set()
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what jax2onnx and onnx_ir log, warn of and print; none of it is for our users."""
-    loggers = [logging.getLogger(name) for name in ("jax2onnx", "onnx_ir", "absl")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
+    # What the rules use.
+
+    def __call__(self, operator: str, *operands: str) -> str:
+        """The result of one node; it is computed once, and not at all for the products by one that AD leaves behind."""
+        one = self.number(1.0)
+        if operator == "Mul" and operands[0] == one:
+            return operands[1]
+        if operator in ("Mul", "Div") and operands[1] == one:
+            return operands[0]
+        key = (operator, *operands)
+        if key not in self._known:
+            self._known[key] = f"{operator.lower()}_{len(self.nodes)}"
+            self.nodes.append(Node(operator, list(operands), self._known[key]))
+            if operator in CONDITIONS:
+                self._conditions.add(self._known[key])
+        return self._known[key]
+
+    def number(self, value: float) -> str:
+        """A constant in the surrogate's precision."""
+        return self.constant(np.asarray(value, self.dtype))
+
+    def is_condition(self, name: str) -> bool:
+        """Whether this is true or false, and not a number."""
+        return name in self._conditions or (name in self.constants and self.constants[name].dtype == np.bool_)
+
+    def constant(self, value: Any) -> str:
+        """The name of a constant: its digits, which tell apart all numbers of one precision, zeros and NaN too."""
+        array = np.asarray(value).reshape(())
+        name = repr(array.item())
+        self.constants[name] = array
+        return name
+
+    # The walk.
+
+    def run(self, jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
+        env: dict[Var, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+        env |= dict(zip(jaxpr.invars, args, strict=True))
+
+        def read(atom: Literal | Var) -> Any:
+            # A literal may be a Python number, whose type only the program tells.
+            aval: Any = atom.aval
+            return np.asarray(atom.val, aval.dtype) if isinstance(atom, Literal) else env[atom]
+
+        for eqn in jaxpr.eqns:
+            env |= dict(zip(eqn.outvars, self._equation(eqn, [read(atom) for atom in eqn.invars]), strict=True))
+        return [read(atom) for atom in jaxpr.outvars]
+
+    def _equation(self, eqn: JaxprEqn, inputs: list[Any]) -> Sequence[Any]:
+        primitive, params = eqn.primitive, eqn.params
+        if primitive in _BODIES:
+            body = params[_BODIES[primitive]]
+            return self.run(*((body.jaxpr, body.consts) if isinstance(body, ClosedJaxpr) else (body, ())), inputs)
+        if not any(isinstance(value, str) for value in inputs):
+            # JAX folds constants best, with whatever primitives they were made of.
+            results = primitive.bind(*inputs, **primitive.get_bind_params(params))
+            return results if primitive.multiple_results else [results]
         try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+            return [self._operation(eqn, inputs)]
+        except NotImplementedError as error:
+            raise NotImplementedError(f"its primitive `{primitive.name}` {error}") from None
+
+    def _operation(self, eqn: JaxprEqn, inputs: list[Any]) -> Any:
+        if eqn.primitive not in rules:
+            raise NotImplementedError("has no elementwise ONNX counterpart")
+        aval: Any = eqn.outvars[0].aval
+        if aval.size != 1:
+            raise NotImplementedError(f"makes an array of shape {aval.shape} from a single number")
+        if aval.dtype not in (self.dtype, np.bool_):
+            raise NotImplementedError(f"computes in {aval.dtype}, inside a surrogate in {self.dtype}")
+        # Whole numbers are constants here, such as exponents: those that move were refused where they arose.
+        operands = [x if isinstance(x, str) else self.constant(_number_or_condition(x, self.dtype)) for x in inputs]
+        result = rules[eqn.primitive](self, *operands, **eqn.params)
+        return self.constants.get(result, result)
+
+
+def _number_or_condition(x: Any, dtype: np.dtype) -> np.ndarray:
+    array = np.asarray(x)
+    return array if array.dtype == np.bool_ else array.astype(dtype)

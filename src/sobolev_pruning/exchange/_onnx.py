@@ -23,8 +23,10 @@ from jaxtyping import Array, Float
 
 from .._version import __version__
 from ..surrogate import Surrogate
-from ._activation import OPSET, Fragment, activation_name, translate
+from ._activation import Fragment, activation_name, translate
 
+# Of 2022: runtimes have had time to learn it, and no operator used here needs a newer one.
+OPSET = 17
 # The IR version that belongs to the opset (ONNX versioning table); newer ones would shut out older runtimes.
 _IR_VERSION = 8
 _TOLERANCES = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-11}
@@ -124,8 +126,7 @@ def export_onnx(
 
 def _require_extra() -> None:
     try:
-        import jax2onnx  # noqa: F401 -- whether it can be imported is the question
-        import onnx  # noqa: F401
+        import onnx  # noqa: F401 -- whether it can be imported is the question
         import onnxruntime  # noqa: F401
     except ImportError as error:
         raise ImportError(
@@ -165,22 +166,12 @@ class _Graph:
 
     def insert(self, fragment: Fragment, argument: str, prefix: str) -> tuple[str, str | np.ndarray]:
         """The fragment applied to `argument`: the names of value and slope, or the slope itself if it is constant."""
-        from onnx import helper
-
         names = {fragment.argument: argument}
         for name, value in fragment.constants.items():
             # Shared by all layers.
             names[name] = self.constant(f"activation/{name}", value)
-        for operator, inputs, outputs, attributes in fragment.nodes:
-            names |= {output: f"{prefix}/{output}" for output in outputs}
-            node = helper.make_node(
-                operator,
-                [names[i] for i in inputs],
-                [names[o] for o in outputs],
-                name=f"{names[outputs[0]]}:{operator}",
-            )
-            node.attribute.extend(attributes)
-            self.nodes.append(node)
+        for operator, inputs, output in fragment.nodes:
+            names[output] = self.node(operator, [names[name] for name in inputs], f"{prefix}/{output}")
         return names[fragment.value], fragment.constants.get(fragment.slope, names[fragment.slope])
 
 

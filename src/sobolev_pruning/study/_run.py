@@ -96,7 +96,7 @@ def run_bachelier(
         key=lambda stage: stage.surrogate.network.n_parameters,
     ).surrogate
     save(smallest, folder.path / "surrogate.safetensors")
-    if importlib.util.find_spec("jax2onnx") is None:
+    if importlib.util.find_spec("onnxruntime") is None:
         listener.note("surrogate.onnx was not written: pip install 'sobolev-pruning[onnx]'")
     else:
         export_onnx(smallest, folder.path / "surrogate.onnx", check_inputs=np.asarray(study.training_law.x[:256]))
