@@ -252,3 +252,48 @@ def test_unbounded_entries_stay_sound():
     assert out.upper[0] == jnp.inf
     assert out.upper[1] <= 2.0 + 1e-12
     assert not np.isnan(np.asarray(out.lower)).any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dot_products_that_overflow_are_unbounded(dtype):
+    big = float(np.finfo(dtype).max) / 3
+    x = as_interval(np.full(4, big, dtype), np.full(4, big * 1.001, dtype))
+    exact = np.full(4, 4.0, dtype)
+    for f in (lambda x: x @ jnp.asarray(exact), lambda x: x @ x, lambda x: -jnp.asarray(exact) @ x):
+        out = inclusion(f)(x)
+        assert out.lower == -np.inf or float(out.lower) > big
+        assert out.upper == np.inf or float(out.upper) < -big
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rounding_is_not_lost_to_flushing(dtype):
+    # The products cancel; eps times the small factor is subnormal, eps times a product is not.
+    info = np.finfo(dtype)
+    eps, small = float(info.eps), dtype(float(info.tiny) * 2**17)
+    large = dtype(float(info.max) / 4)
+    x = np.array([large * (1 + 2 * eps), large], dtype)
+    y = np.array([small * (1 + 6 * eps), -small * (1 + 7 * eps)], dtype)
+    for pair in ((x, y), (y, x)):
+        out = inclusion(lambda a, b: a @ b)(*(as_interval(v, v) for v in pair))
+        assert_encloses(Interval(out.lower[None], out.upper[None]), lambda: sum_of(x, y), [()])
+
+
+def sum_of(x, y):
+    return sum((arb(float(a)) * arb(float(b)) for a, b in zip(x, y, strict=True)), arb(0))
+
+
+def test_zero_divided_by_zero_is_unbounded():
+    zero = as_interval(np.array([0.0, -0.0]), np.array([0.0, 0.0]))
+    for f in (lambda x: x / x.at[0].set(0.0), lambda x: x / 0.0, lambda x: jnp.zeros(2) / x):
+        out = inclusion(f)(zero)
+        assert out.lower.tolist() == [-np.inf] * 2
+        assert out.upper.tolist() == [np.inf] * 2
+
+
+@pytest.mark.parametrize("n", [1025, 2000, -5001])
+def test_large_powers(n):
+    low, upp = np.array([-1.01, 0.99, -0.5, 1.0]), np.array([1.01, 1.01, 0.0, 1.0])
+    out = inclusion(lambda x: x**n)(as_interval(low, upp))
+    points = [low, upp, np.clip(np.full(4, 0.999), low, upp)]
+    assert_encloses(out, integer_power(n), [(p,) for p in points])
+    assert np.all(np.asarray(out.width)[3:] < 1e-9)

@@ -105,6 +105,9 @@ def power(x: Interval, exponent: int) -> Interval:
         return Interval._make(one, one)
     if exponent == 1:
         return x
+    if exponent > 1024:  # more roundings than `outward` has a proof for: in two steps
+        square = power(power(x, exponent // 2), 2)
+        return mul(square, x) if exponent % 2 else square
     if exponent % 2:
         low, upp = _repeat(x.lower, exponent), _repeat(x.upper, exponent)
         lower, upper = outward(low, upp, ulps=exponent)

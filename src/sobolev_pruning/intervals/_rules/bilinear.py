@@ -3,7 +3,7 @@
 A product takes its extremes at pairs of ends. A dot product is evaluated by midpoints and radii (S. Rump, Fast and
 parallel interval arithmetic, BIT 39, 1999): `X·Y ⊆ mX·mY ± (|mX|·rY + rX·(|mY| + rY))`, which for an exact factor is
 the range itself. Each float dot product of n terms is wrong by at most `γₙ·|mX|·|mY|` plus n flushed subnormals, for
-any order of summation.
+any order of summation. A dot product of midpoints that overflows says nothing.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from jax.extend.core import Primitive
 
 from .. import _arithmetic as ia
 from .._interval import Interval
-from .._registry import defrule
+from .._registry import UnsupportedPrimitiveError, defrule
 from .._rounding import format_of, gamma, outward
 
 
@@ -52,7 +52,10 @@ def _div(_: Primitive, x: Interval, y: Interval, **params: Any) -> Interval:
     lower = jnp.where(same, jnp.maximum(lower, 0), lower)
     upper = jnp.where(opposite, jnp.minimum(upper, 0), upper)
     through = ia.mul(x, _reciprocal(y))
-    return Interval._make(jnp.where(zero, through.lower, lower), jnp.where(zero, through.upper, upper))
+    lower, upper = jnp.where(zero, through.lower, lower), jnp.where(zero, through.upper, upper)
+    # Nothing can be divided by zero alone, not even zero: no number is left, which is unbounded.
+    nowhere = (y.lower == 0) & (y.upper == 0)
+    return Interval._make(jnp.where(nowhere, -jnp.inf, lower), jnp.where(nowhere, jnp.inf, upper))
 
 
 def _over(a: Array, b: Array) -> Array:
@@ -89,8 +92,15 @@ def _dot_general(
             **params,
         )
 
+    if y.dtype != dtype:
+        raise UnsupportedPrimitiveError(f"multiplies {dtype} by {y.dtype}; convert one of them first")
     tiny = format_of(dtype).tiny
     relative = gamma(n + 2, dtype)
+
+    def rounding(m: Array) -> Array:
+        # The share of the error bound that the other factor multiplies: flushed to zero, it would be lost.
+        return jnp.where(m == 0, jnp.zeros((), dtype), jnp.maximum(relative * jnp.abs(m), tiny))
+
     mx, rx = _midpoint_radius(x)
     my, ry = _midpoint_radius(y)
     middle = dot(mx, my)
@@ -98,16 +108,18 @@ def _dot_general(
         radius = relative * dot(jnp.abs(mx), jnp.abs(my))
     elif ry is None:
         assert rx is not None
-        radius = dot(rx + relative * jnp.abs(mx), jnp.abs(my))
+        radius = dot(rx + rounding(mx), jnp.abs(my))
     elif rx is None:
-        radius = dot(jnp.abs(mx), ry + relative * jnp.abs(my))
+        radius = dot(jnp.abs(mx), ry + rounding(my))
     else:
-        radius = dot(jnp.abs(mx), ry + relative * jnp.abs(my)) + dot(rx, jnp.abs(my) + ry)
+        radius = dot(jnp.abs(mx), ry + rounding(my)) + dot(rx, jnp.abs(my) + ry)
     # The radius is a sum of non-negative terms, each computed with a few more roundings than n.
     radius = radius * (1 + 2 * gamma(n + 8, dtype)) + 8 * n * tiny
-    # An unbounded operand has an infinite radius; where that meets a zero, NaN becomes unbounded.
-    radius = jnp.where(jnp.isnan(radius) | jnp.isnan(middle), jnp.inf, radius)
-    middle = jnp.where(jnp.isfinite(middle), middle, jnp.zeros((), dtype))
+    # An unbounded operand has an infinite radius; where that meets a zero, NaN becomes unbounded. So does a middle
+    # that overflowed: the radius alone may well be finite.
+    known = jnp.isfinite(middle) & ~jnp.isnan(radius)
+    radius = jnp.where(known, radius, jnp.inf)
+    middle = jnp.where(known, middle, jnp.zeros((), dtype))
     lower, upper = outward(middle - radius, middle + radius)
     return Interval._make(lower, upper)
 
