@@ -216,3 +216,47 @@ def test_users_register_rules():
     with pytest.raises(ValueError, match="has an interval rule already"):
         register_rule(double, lambda x: x)
     assert rule_for(double) is not None
+
+
+def test_nan_certifies_nothing():
+    w = jnp.array([[jnp.nan, 1.0]])
+    box = Interval(jnp.zeros(2), jnp.ones(2))
+    as_constant = inclusion(lambda x: jnp.tanh(w @ x))(box)
+    as_argument = inclusion(lambda w, x: (jnp.tanh(w * 0 @ x), x > 2))(w, box)
+    for out in (as_constant, as_argument[0]):
+        assert out.lower.tolist() == [-np.inf]
+        assert out.upper.tolist() == [np.inf]
+    assert bool(as_argument[1].can_be_true.all())
+
+
+@pytest.mark.parametrize("as_argument", [False, True])
+def test_infinite_entries_of_exact_arrays_are_seen(as_argument):
+    c = jnp.array([jnp.inf, -jnp.inf, 3.0])
+    for finite in (
+        jnp.isfinite,
+        lambda c: ~jnp.isinf(c),
+        lambda c: jnp.abs(c) < jnp.inf,
+        lambda c: (c != jnp.inf) & (c > -jnp.inf),
+    ):
+        f = lambda x, c: x * jnp.where(finite(c), c, 0.0)  # noqa: B023, E731
+        box = Interval(jnp.ones(3), 2 * jnp.ones(3))
+        out = inclusion(f)(box, c) if as_argument else inclusion(lambda x: f(x, c))(box)  # noqa: B023
+        assert bool(out.contains(jnp.array([0.0, 0.0, 4.5])).all())
+        assert 2.9 < float(out.lower[2]) < 6 < float(out.upper[2]) < 6.1
+    # Computed numbers are real.
+    assert bool(inclusion(jnp.isfinite)(Interval([0.0], [jnp.inf])).all())
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: jnp.sum(x > 0),
+        lambda x: (x > 0).astype(jnp.int32) * 2,
+        lambda x: jnp.take(jnp.arange(2.0), (x > 0).astype(jnp.int32), mode="clip"),
+        lambda x: jax.lax.switch((x[0] > 0).astype(jnp.int32), [lambda: 1.0, lambda: 2.0, lambda: 3.0]),
+    ],
+    ids=["count", "product", "index", "switch"],
+)
+def test_undecided_integers_are_refused(f):
+    with pytest.raises(UnsupportedPrimitiveError, match="undecided over the box"):
+        inclusion(f)(Interval([-1.0], [1.0]))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from . import _rules  # noqa: F401  fills the registry
 from ._interpret import Interpreter, clean, is_float
-from ._interval import Interval
+from ._interval import Interval, Ternary
 from ._rounding import Rounding, rounding_mode, unbounded_if_nan
 
 
@@ -23,6 +23,12 @@ def inclusion(f: Callable[..., Any], *, rounding: str = "outward") -> Callable[.
     The result contains the range of `f` over the box, where `f` is the *exact function of real numbers* that its jaxpr
     describes, with its float constants taken as they are. A derivative is enclosed by differentiating first:
     `inclusion(jax.grad(f))`.
+
+    The range is that over the points of the box at which all steps of `f` are defined: of `log` of a box that reaches
+    below zero, the part above zero counts, and where nothing is left, the value is taken for any number at all (so
+    `tanh` of it lies in [−1, 1]). Constants and exact arguments are meant to be finite: an infinite one is a number
+    beyond all others, and a NaN among them makes every result unbounded, except for a NaN that is written out in `f`
+    as a scalar: it is taken for any number.
 
     Args:
         f: A function that JAX can trace, of pytrees of arrays. It is traced once per structure, shape and dtype.
@@ -75,16 +81,26 @@ def inclusion(f: Callable[..., Any], *, rounding: str = "outward") -> Callable[.
         with rounding_mode(cast(Rounding, rounding)):
             outputs = walk.run(closed.jaxpr, closed.consts, nodes)
             values = [walk.value(node) for node in outputs]
+        nan = _any_nan([*closed.consts, *(x for x in leaves if not _is_interval(x))])
         return jax.tree.unflatten(
             out_tree,
-            [_finished(v, n.aval) for v, n in zip(values, outputs, strict=True)],
+            [_finished(v, n.aval, nan) for v, n in zip(values, outputs, strict=True)],
         )
 
     return jax.jit(enclosed)
 
 
-def _finished(value: Any, aval: Any) -> Any:
+def _any_nan(exact: list[Any]) -> Any:
+    """Whether an exact array holds NaN: functions with bounded ranges would make a bound of it."""
+    arrays = [jnp.asarray(x) for x in exact if not jnp.issubdtype(jnp.result_type(x), jax.dtypes.extended)]
+    return functools.reduce(jnp.logical_or, [jnp.isnan(x).any() for x in arrays if is_float(x)], jnp.zeros((), bool))
+
+
+def _finished(value: Any, aval: Any, nan: Any) -> Any:
+    if isinstance(value, Ternary):
+        return Ternary(value.can_be_true | nan, value.can_be_false | nan)
     if not is_float(aval) or not isinstance(value, Interval):
         return value
     lower, upper = unbounded_if_nan(value.lower, value.upper)
+    lower, upper = jnp.where(nan, -jnp.inf, lower), jnp.where(nan, jnp.inf, upper)
     return Interval._make(jnp.broadcast_to(lower, aval.shape), jnp.broadcast_to(upper, aval.shape))

@@ -12,10 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.core import Tracer
 from jax.extend import source_info_util
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
 
 from . import _arithmetic as ia
 from ._forms import Polynomial, TooLarge, Variable
@@ -23,9 +23,12 @@ from ._interval import Interval, Ternary
 from ._ranges import Ranges
 from ._registry import UnsupportedPrimitiveError, inlined, rules, unsupported_message
 from ._rounding import format_of, normalised
-from ._symbols import symbols, transparent
+from ._symbols import keeps_infinity, symbols, transparent
 
 Value = Interval | Ternary | Array
+
+# A condition that was converted to an integer, and is undecided, may be converted again, moved, or choose a branch.
+understands_undecided_integers = transparent | {lax.convert_element_type_p, primitives.cond_p}
 
 # A chain of unevaluated elementwise operations is cut here, well below Python's limit of recursion.
 _MAX_DEPTH = 60
@@ -34,7 +37,7 @@ _MAX_DEPTH = 60
 class Node:
     """A value of the program: its enclosure, evaluated on demand, and its normal form, if it has one."""
 
-    __slots__ = ("_natural", "_value", "aval", "depth", "form", "infinite", "number")
+    __slots__ = ("_natural", "_value", "aval", "depth", "form", "infinite", "number", "real")
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Node:
         self.form = form
         self.depth = depth
         self.infinite = 0  # the sign of a constant that is ±∞
+        self.real = True  # whether every entry is a real number; of an exact array some may be ±∞ or NaN
 
 
 def is_float(aval: Any) -> bool:
@@ -121,6 +125,7 @@ class Interpreter:
     def exact(self, x: Any, aval: Any) -> Node:
         """A node for an array that is known exactly: a constant, a literal, an argument that is no interval."""
         node = self.new(aval, point(x) if is_float(aval) else jnp.asarray(x))
+        node.real = not (is_float(aval) and (isinstance(x, Tracer) or not np.all(np.isfinite(np.asarray(x)))))
         uniform = uniform_value(x)
         if uniform is not None and np.isfinite(uniform):
             node.form = Polynomial.constant(Fraction(uniform))
@@ -172,6 +177,11 @@ class Interpreter:
             results = results if primitive.multiple_results else [results]
             return [self.exact(r, aval) for r, aval in zip(results, avals, strict=True)]
         rule = rules.get(primitive)
+        if primitive not in understands_undecided_integers and any(
+            isinstance(n._value, Ternary) and n.aval.dtype != bool for n in inputs
+        ):
+            why = "computes with an integer that is undecided over the box"
+            raise UnsupportedPrimitiveError(unsupported_message(primitive.name, self._source, why))
         if rule is None:
             raise UnsupportedPrimitiveError(unsupported_message(primitive.name, self._source))
         return self._apply(rule, eqn, inputs, avals)
@@ -194,9 +204,11 @@ class Interpreter:
             node = self.new(aval, natural())
             if primitive in transparent:
                 node.infinite = inputs[0].infinite
+            node.real = inputs[0].real if primitive in keeps_infinity else True
             return [node]
         depth = 1 + max((n.depth for n in inputs if n._natural is not None), default=0)
         node = Node(aval, self._number(), natural=natural, form=form, depth=depth)
+        node.real = inputs[0].real if primitive in keeps_infinity else True
         if depth > _MAX_DEPTH:
             self.value(node)
         return [node]

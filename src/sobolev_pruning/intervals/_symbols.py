@@ -38,6 +38,9 @@ transparent: frozenset[Primitive] = frozenset(
     }
 )
 
+# What is infinite, or not a number, before these is so afterwards.
+keeps_infinity: frozenset[Primitive] = transparent | {lax.abs_p, lax.neg_p, lax.convert_element_type_p}
+
 
 def _algebra(operation: Callable[..., Polynomial | None]) -> Symbol:
     """A primitive that acts on polynomials as such."""
@@ -101,6 +104,8 @@ def _comparison(difference: Callable[[Polynomial, Polynomial], Polynomial], stri
         if not all(jnp.issubdtype(n.aval.dtype, jnp.floating) for n in inputs):
             return None
         if any(node.infinite for node in inputs):
+            if any(not node.infinite and not node.real for node in inputs):
+                return None
             # Every real number is below ∞; only the order of the two matters.
             gap = forms.Polynomial.constant(inputs[0].infinite - inputs[1].infinite)
             return forms.above(difference(gap, ZERO), strict) if gap.value else None
@@ -113,6 +118,8 @@ def _comparison(difference: Callable[[Polynomial, Polynomial], Polynomial], stri
 def _equality(negated: bool) -> Symbol:
     def symbol(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
         if not all(jnp.issubdtype(n.aval.dtype, jnp.floating) for n in inputs):
+            return None
+        if not all(node.real or node.infinite for node in inputs):
             return None
         if sum(bool(node.infinite) for node in inputs) == 1:
             return ONE if negated else ZERO  # a real number is not infinite
@@ -196,7 +203,9 @@ def _logical(operation: Callable[..., Polynomial | None]) -> Symbol:
 
 
 def _is_finite(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
-    return ONE  # of real numbers
+    if inputs[0].infinite:
+        return ZERO
+    return ONE if inputs[0].real else None
 
 
 _ALGEBRA: dict[Primitive, Callable[..., Polynomial | None]] = {

@@ -76,8 +76,11 @@ for _primitive in (lax.and_p, lax.or_p, lax.not_p):
     defrule(_primitive, _logical)
 
 
-def _is_finite(_: Primitive, x: Interval, **params: Any) -> Array:
-    return jnp.ones(x.shape, bool)  # a real number is finite
+def _is_finite(_: Primitive, x: Interval, **params: Any) -> Ternary:
+    """Asked only of exact arrays: an infinite entry is one, a NaN became unbounded, all real numbers are finite."""
+    infinite = (x.lower == jnp.inf) | (x.upper == -jnp.inf)
+    unknown = (x.lower == -jnp.inf) & (x.upper == jnp.inf)
+    return Ternary(~infinite, infinite | unknown)
 
 
 defrule(lax.is_finite_p, _is_finite)
