@@ -242,3 +242,13 @@ def test_critical_points_are_zeros_of_the_derivative(dtype):
                 left, right = _silu(at - step, order + 1), _silu(at + step, order + 1)
                 assert (left < 0 and right > 0) or (left > 0 and right < 0)
                 assert abs(_silu(at, order) - arb(value)) < arb("1e-25")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["silu", "softplus", "gelu", "gelu_tanh"])
+def test_large_arguments_do_not_blow_up(name, dtype):
+    x = np.array([1e3, 1e6, 1e9, 1e12], dtype)
+    value = inclusion(TRUTH[name][0])(as_interval(x, x))
+    slope = inclusion(lambda x: derived(TRUTH[name][0], 1, "reverse")(x, jnp.ones_like(x)))(as_interval(x, x))
+    assert np.all(np.asarray(value.width) <= 50 * np.finfo(dtype).eps * x)
+    assert np.all(np.asarray(slope.width) <= 50 * np.finfo(dtype).eps)

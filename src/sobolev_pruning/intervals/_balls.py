@@ -88,9 +88,14 @@ def exp(x: Ball) -> Ball:
 
 
 def logistic(x: Ball) -> Ball:
-    """`σ(x)`: its slope is at most ¼, and at most σ itself, as for `exp`."""
+    """`σ(x)`: its slope at t is at most ¼ and at most σ(−|t|), so on the ball at most σ(|e| − |x|); it changes by ≤ 1.
+
+    The factor 2 covers the errors of σ and of its argument, where they matter: σ(−t) is zero beyond t = 750.
+    """
     value = lax.logistic(x.value)
-    change = jnp.minimum(0.25, jnp.where(x.error <= 1, 2 * value, 0.25)) * x.error
+    tiny = format_of(value.dtype).tiny
+    slope = 2 * lax.logistic(x.error - jnp.abs(x.value)) + tiny
+    change = jnp.where(x.error < jnp.inf, jnp.minimum(jnp.minimum(0.25, slope) * x.error, 1.0), 1.0)
     return _rounded(value, change, margin(lax.logistic_p, value.dtype))
 
 
