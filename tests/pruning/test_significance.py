@@ -148,7 +148,7 @@ def test_units_of_the_output_scale_the_scores():
 
 def test_boxes_may_come_a_few_at_a_time():
     model = surrogate(WIDTHS)
-    at_once, in_turn = significance(model, region()), significance(model, region(), boxes_at_once=4)
+    at_once, in_turn = significance(model, region()), significance(model, region(), boxes_at_once=3)
     for a, b in zip(jax.tree.leaves(at_once), jax.tree.leaves(in_turn), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
@@ -171,7 +171,7 @@ def test_bad_arguments_are_named():
 
 
 def test_float32_stays_float32():
-    double = surrogate(WIDTHS), region()
+    double = surrogate((2, 3, 1)), region()
     with jax.enable_x64(False):
         single = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float32)), double)
         found = significance(*single).of_nodes()
