@@ -98,3 +98,13 @@ def test_a_file_in_place_of_a_folder_is_named(tmp_path):
     with pytest.raises(PermissionError, match="checkpoints"):
         RunFolder(tmp_path, overwrite=True)
     assert tree(tmp_path) == {"checkpoints": b"mine"}
+
+
+def test_overwriting_keeps_foreign_files_beside_the_checkpoints(tmp_path):
+    RunFolder(tmp_path)
+    own, foreign = tmp_path / "checkpoints" / "7-3-3-1-pruned.safetensors", tmp_path / "checkpoints" / "notes.txt"
+    own.write_bytes(b"old")
+    foreign.write_text("mine")
+    RunFolder(tmp_path, overwrite=True)
+    assert not own.exists()
+    assert foreign.read_text() == "mine"

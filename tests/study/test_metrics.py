@@ -8,6 +8,7 @@ import pytest
 
 from sobolev_pruning.reference import Samples
 from sobolev_pruning.study import errors_between
+from sobolev_pruning.study._run import _finite
 
 RNG = np.random.default_rng(0)
 
@@ -87,3 +88,10 @@ def test_missing_derivatives_are_named():
         errors_between(Samples(whole.x, whole.y), whole)
     with pytest.raises(ValueError, match="`d2ydx2` of the samples is None"):
         errors_between(whole, Samples(whole.x, whole.y, whole.dydx))
+
+
+def test_json_has_null_for_what_is_not_finite():
+    assert _finite({"r2": [1.0, -math.inf, {"values": math.nan}], "n": 3}) == {
+        "r2": [1.0, None, {"values": None}],
+        "n": 3,
+    }

@@ -1,14 +1,13 @@
 """A run on disk: files appear whole or not at all."""
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import final
 
 # Everything that a run may write; nothing else in the folder is ever touched.
 _FILES = ("config.toml", "metrics.jsonl", "summary.json", "report.html", "surrogate.safetensors", "surrogate.onnx")
-_FOLDERS = ("checkpoints", "figures")
+_FOLDERS = {"checkpoints": ("*.safetensors",), "figures": ("*.png", "*.pdf")}
 
 
 class RunExistsError(FileExistsError, ValueError):
@@ -18,8 +17,15 @@ class RunExistsError(FileExistsError, ValueError):
 def contents_of_run(path: str | os.PathLike) -> list[str]:
     """What of a run stands in a folder; empty folders and anything else are left out."""
     path = Path(path)
-    files = [name for name in _FILES if (path / name).exists()]
-    return files + [f"{name}/" for name in _FOLDERS if (path / name).is_dir() and any((path / name).iterdir())]
+    found = [file.relative_to(path).parts for file in _files_of_run(path)]
+    return list(dict.fromkeys(parts[0] if len(parts) == 1 else f"{parts[0]}/" for parts in found))
+
+
+def _files_of_run(path: Path) -> list[Path]:
+    files = [path / name for name in _FILES if (path / name).is_file()]
+    for name, patterns in _FOLDERS.items():
+        files += sorted(file for pattern in patterns for file in (path / name).glob(pattern))
+    return files
 
 
 @final
@@ -47,9 +53,8 @@ class RunFolder:
                 "`overwrite=True`) to replace it."
             )
         try:
-            for name in earlier:
-                target = self.path / name
-                shutil.rmtree(target) if target.is_dir() else target.unlink()
+            for file in _files_of_run(self.path):
+                file.unlink()
             for name in _FOLDERS:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import time
 from typing import Any, Protocol, final, runtime_checkable
@@ -111,7 +112,7 @@ def run_bachelier(
         summary["environment"],
     )
     folder.write("report.html", report)
-    folder.write("summary.json", json.dumps(summary, indent=2) + "\n")
+    folder.write("summary.json", json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n")
     return summary
 
 
@@ -126,4 +127,13 @@ def _metric_lines(stage: Stage) -> list[str]:
             loss = float(stage.course.losses[start:end].mean())
             lines.append({**where, "step": int(end), "loss": loss, "unexplained": unexplained})
     lines.append({**where, "seconds": stage.seconds, **stage.cube.table()})
-    return [json.dumps(line) + "\n" for line in lines]
+    return [json.dumps(_finite(line), allow_nan=False) + "\n" for line in lines]
+
+
+def _finite(value: Any) -> Any:
+    """Infinities and NaN as null, since JSON has no word for them."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
