@@ -297,3 +297,40 @@ def test_large_powers(n):
     points = [low, upp, np.clip(np.full(4, 0.999), low, upp)]
     assert_encloses(out, integer_power(n), [(p,) for p in points])
     assert np.all(np.asarray(out.width)[3:] < 1e-9)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sums_that_cancel_are_enclosed(dtype):
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, (20, 64)).astype(dtype)
+    x[:, -1] = -x[:, :-1].sum(1)  # what is left is rounding
+    truth = [sum((arb(float(v)) for v in row), arb(0)) for row in x]
+    sums = {
+        "sum": lambda x: x.sum(1),
+        "cumsum": lambda x: jnp.cumsum(x, 1)[:, -1],
+        "scatter_add": lambda x: jnp.zeros(20, x.dtype).at[jnp.repeat(jnp.arange(20), 64)].add(x.reshape(-1)),
+        "dot": lambda x: x @ jnp.ones(64, x.dtype),
+    }
+    for name, f in sums.items():
+        out = inclusion(f)(as_interval(x, x))
+        assert float(out.width.max()) < 1e6 * np.finfo(dtype).eps, name
+        for low, value, upp in zip(np.asarray(out.lower), truth, np.asarray(out.upper), strict=True):
+            assert not arb(float(low)) > value, name
+            assert not value > arb(float(upp)), name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("primitive", [lax.sin_p, lax.cos_p, lax.tan_p], ids=str)
+def test_periodic_functions_of_large_arguments(primitive, dtype):
+    rng = np.random.default_rng(0)
+    low = (rng.choice([-1, 1], 200) * 10.0 ** rng.uniform(2, 20, 200)).astype(dtype)
+    upp = low
+    for _ in range(3):
+        upp = np.nextafter(upp, dtype(np.inf))
+    out = apply(primitive, ACCURACY, [as_interval(low, upp)])
+    middle = np.nextafter(low, dtype(np.inf))
+    assert_encloses(out, ELEMENTWISE[primitive][2], [(p,) for p in (low, middle, upp)])
+    # Between the ends, where the extremes are.
+    for t in (0.1, 0.37, 0.61, 0.9):
+        f = ELEMENTWISE[primitive][2]
+        assert_encloses(out, lambda a, b: f(a + (b - a) * t), [(low, upp)])  # noqa: B023

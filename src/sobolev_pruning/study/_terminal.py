@@ -14,7 +14,10 @@ _QUANTITIES = ("values", "deltas", "gammas")
 def tables(summary: dict[str, Any]) -> list[Table]:
     """R² beside the published values, then the largest errors on both evaluation sets."""
     r2 = _table("R² on the published evaluation set", _QUANTITIES)
-    worst = _table("Largest error: published evaluation set | training law", _QUANTITIES)
+    worst = _table(
+        "Largest error on the published evaluation set, and over the training law",
+        [f"{where}\n{q}" for where in ("set", "law") for q in _QUANTITIES],
+    )
     for stage in summary["stages"]:
         name = stage["name"]
         if name == "pruned":
@@ -24,11 +27,8 @@ def tables(summary: dict[str, Any]) -> list[Table]:
         r2.add_row(network, name, *(f"{stage['r2'][q]:.7f}" for q in _QUANTITIES))
         if name in summary["published"]:
             r2.add_row("", "  published", *(f"{summary['published'][name][q]:.6f} " for q in _QUANTITIES), style="dim")
-        worst.add_row(
-            network,
-            name.removeprefix("finetuned_"),
-            *(f"{stage['max_error'][q]:.1e} | {stage['training_law']['max_error'][q]:.1e}" for q in _QUANTITIES),
-        )
+        errors = [block["max_error"][q] for block in (stage, stage["training_law"]) for q in _QUANTITIES]
+        worst.add_row(network, name.removeprefix("finetuned_"), *(f"{error:.1e}" for error in errors))
     return [r2, worst]
 
 
