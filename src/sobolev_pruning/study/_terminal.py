@@ -40,7 +40,7 @@ def stage_line(stage: Stage) -> str:
 
 
 def _table(title: str, quantities: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("network")
     table.add_column("stage")
     for quantity in quantities:
