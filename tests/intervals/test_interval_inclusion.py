@@ -260,3 +260,15 @@ def test_infinite_entries_of_exact_arrays_are_seen(as_argument):
 def test_undecided_integers_are_refused(f):
     with pytest.raises(UnsupportedPrimitiveError, match="undecided over the box"):
         inclusion(f)(Interval([-1.0], [1.0]))
+
+
+def test_undecided_branches_take_the_hull():
+    f = lambda x: jax.lax.cond(x[0] > 0.25, lambda y: 2 * y, lambda y: y - 10, x)  # noqa: E731
+    low, upp = jnp.array([[0.0], [0.3], [0.0]]), jnp.array([[0.5], [0.5], [0.2]])
+    out = jax.vmap(inclusion(f))(Interval(low, upp))
+    assert np.allclose(out.lower[:, 0], [-10.0, 0.6, -10.0])
+    assert np.allclose(out.upper[:, 0], [1.0, 1.0, -9.8])
+    for i in range(3):
+        single = inclusion(f)(Interval(low[i], upp[i]))
+        assert np.allclose(single.lower, out.lower[i])
+        assert np.allclose(single.upper, out.upper[i])
