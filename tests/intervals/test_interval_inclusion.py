@@ -272,3 +272,20 @@ def test_undecided_branches_take_the_hull():
         single = inclusion(f)(Interval(low[i], upp[i]))
         assert np.allclose(single.lower, out.lower[i])
         assert np.allclose(single.upper, out.upper[i])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_subnormal_entries_of_exact_arrays_are_not_lost(dtype):
+    info = np.finfo(dtype)
+    c = np.array([info.tiny / 16, -info.tiny / 8], dtype)
+    x = np.full(2, info.max / 4, dtype)
+    truth = [arb(float(a)) * arb(float(b)) for a, b in zip(c, x, strict=True)]
+    outs = (
+        inclusion(lambda x: x * jnp.asarray(c))(as_interval(x, x)),
+        inclusion(lambda x, c: x * c)(as_interval(x, x), jnp.asarray(c)),
+        inclusion(lambda x: x * dtype(c[0]))(as_interval(x, x))[:1],
+        inclusion(lambda x, c: (x * c)[:, None] @ jnp.ones(1, dtype))(as_interval(x, x), jnp.asarray(c)),
+    )
+    for out in outs:
+        for low, value, upp in zip(np.asarray(out.lower), truth, np.asarray(out.upper), strict=False):
+            assert arb(float(low)) <= value <= arb(float(upp))
