@@ -28,7 +28,7 @@ ALLOWED = {
 }
 PARTS = [part for part in ALLOWED if part != "cli"]
 # Facts about the library itself, which every part may look at.
-COMMON = {"_version", "_compat"}
+COMMON = {"_version", "_files", "_compat"}
 
 
 def imported(file):

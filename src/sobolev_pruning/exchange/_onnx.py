@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._files import write_whole
 from .._version import __version__
 from ..surrogate import Surrogate
 from ._activation import Fragment, activation_name, translate
@@ -120,7 +121,7 @@ def export_onnx(
         raise OnnxExportError(f"the activation `{name}` cannot be exported: {error}.") from error
     data = model.SerializeToString()
     deviations = _verified(surrogate, model, name, data, x, tolerance)
-    _write(path, data)
+    write_whole(path, data)
     return OnnxExport(path, OPSET, len(model.graph.node), len(data), len(x), *deviations)
 
 
@@ -314,14 +315,3 @@ def _verified(
 @eqx.filter_jit
 def _values_and_gradients(surrogate: Surrogate, x: Float[Array, "n d"]):
     return jax.vmap(surrogate)(x), jax.vmap(surrogate.gradient)(x)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Put `data` at `path` in one step: there is the old file or the new one, never a part of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

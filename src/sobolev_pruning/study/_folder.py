@@ -1,9 +1,10 @@
 """A run on disk: files appear whole or not at all."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import final
+
+from .._files import write_whole
 
 # Everything that a run may write; nothing else in the folder is ever touched.
 _FILES = ("config.toml", "metrics.jsonl", "summary.json", "report.html", "surrogate.safetensors", "surrogate.onnx")
@@ -65,8 +66,5 @@ class RunFolder:
     def write(self, name: str, text: str) -> Path:
         """Write a text file, replacing an earlier one in a single step."""
         target = self.path / name
-        with tempfile.TemporaryDirectory(dir=self.path, prefix=".part-") as part:
-            draft = Path(part) / target.name
-            draft.write_text(text, encoding="utf-8")
-            os.replace(draft, target)
+        write_whole(target, text.encode())
         return target

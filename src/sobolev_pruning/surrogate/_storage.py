@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from jaxtyping import Array
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from .._files import write_whole
 from .._version import __version__
 from ._mlp import MLP, Dense
 from ._normalisation import Normalisation
@@ -69,22 +69,7 @@ def save(surrogate: Surrogate, path: str | os.PathLike) -> None:
         "provenance": dict(surrogate.provenance),
     }
     metadata = {"format": _FORMAT, "version": __version__, "config": json.dumps(config)}
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        try:
-            file.write(to_bytes(tensors, metadata))
-            file.close()
-            os.chmod(file.name, 0o666 & ~_umask())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-
-
-def _umask() -> int:
-    # The mask can only be read by setting it.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    write_whole(path, to_bytes(tensors, metadata))
 
 
 def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None = None) -> Surrogate:

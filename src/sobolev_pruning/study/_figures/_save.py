@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..._files import write_whole
 from ._style import style
 
 _DPI = 200
@@ -40,6 +41,8 @@ def save_figures(figures: Mapping[str, Figure], folder: str | os.PathLike) -> di
     images = {}
     for name, figure in figures.items():
         images[name] = to_png(figure)
-        (folder / f"{name}.png").write_bytes(images[name])
-        figure.savefig(folder / f"{name}.pdf", dpi=_DPI, metadata={"CreationDate": None})
+        write_whole(folder / f"{name}.png", images[name])
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="pdf", dpi=_DPI, metadata={"CreationDate": None})
+        write_whole(folder / f"{name}.pdf", buffer.getvalue())
     return images
