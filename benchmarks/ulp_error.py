@@ -44,6 +44,9 @@ REFERENCE = {
     "rsqrt": lambda x: x.rsqrt(),
     "sqrt": lambda x: x.sqrt(),
 }
+# Powers with exponents that both precisions represent; a negative base has no real power here.
+POWERS = {f"pow {p:g}": p for p in (0.3125, 0.5, 1.75, -2.3125, 13.5)}
+REFERENCE |= {name: lambda x, p=p: x ** arb(p) for name, p in POWERS.items()}
 # Arguments beyond this are not trusted by the rules of sine, cosine and tangent.
 LIMIT = dict.fromkeys(("sin", "cos", "tan"), 6000.0)
 
@@ -63,10 +66,16 @@ def inputs(dtype, n: int) -> np.ndarray:
     return x[np.isfinite(x) & (np.abs(x) >= info.tiny)]
 
 
+def function(name: str):
+    if name in POWERS:
+        return lambda x: lax.pow(x, jnp.full_like(x, POWERS[name]))
+    return getattr(lax, name)
+
+
 def error(name: str, dtype, n: int) -> tuple[float, float]:
     x = inputs(dtype, n)
     x = x[np.abs(x) <= LIMIT.get(name, np.inf)]
-    f = getattr(lax, name)
+    f = function(name)
     long = [np.asarray(f(jnp.asarray(x))), np.asarray(jax.jit(f)(jnp.asarray(x)))]
     short = jax.jit(f)
     every = np.arange(0, len(x) - 3, max(3, len(x) // 400))
