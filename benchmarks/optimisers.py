@@ -17,7 +17,7 @@ import optax
 
 from sobolev_pruning.reference import Samples
 from sobolev_pruning.sobolev import SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
-from sobolev_pruning.study import Study, StudyConfig, errors_between
+from sobolev_pruning.study import Study, StudyConfig, environment, errors_between
 from sobolev_pruning.surrogate import Surrogate
 
 
@@ -65,8 +65,11 @@ def main() -> None:
                 found = _unexplained(result.surrogate, study.cube)
                 rows.setdefault(f"{name} | Levenberg–Marquardt", []).append(found)
     listed = " ".join(map(str, seeds))
+    machine = ", ".join(f"{name} {value}" for name, value in environment().items())
     lines = [
         "# Optimisers",
+        "",
+        f"{machine}.",
         "",
         f"Made by `python benchmarks/optimisers.py --seeds {listed}`; geometric means over the seeds.",
         "Adam's learning rate is the best of 1e-3, 3e-3 and 1e-2 for each seed, judged by the gammas.",

@@ -26,7 +26,7 @@ from sobolev_pruning.pruning import (
     sampled_significance,
     significance,
 )
-from sobolev_pruning.study import Study, StudyConfig, errors_between
+from sobolev_pruning.study import Study, StudyConfig, environment, errors_between
 
 REGIONS = {
     **{f"box of the data, scaled by {s:g}": (None, s) for s in (1.0, 0.3, 0.1, 0.03, 0.01)},
@@ -57,8 +57,11 @@ def main() -> None:
         for name, scores in scored.items():
             rows.setdefault(name, []).append(_measure(study, surrogate, scores, yardstick, x))
     listed = " ".join(map(str, seeds))
+    machine = ", ".join(f"{name} {value}" for name, value in environment().items())
     lines = [
         "# Regions for the significance",
+        "",
+        f"{machine}.",
         "",
         f"Made by `python benchmarks/significance_regions.py --seeds {listed}`; means over the seeds.",
         "",

@@ -77,7 +77,7 @@ def test_help(run, arguments):
 BAD = {
     "nothing": ([], {}, "Missing command"),
     "unknown command": (["walk"], {}, "No such command 'walk'"),
-    "unknown study": (["run", "heston"], {}, "unknown study 'heston'; known are bachelier"),
+    "unknown study": (["run", "heston"], {}, "unknown study 'heston'; there is: bachelier"),
     "no study": (["run"], {}, "Missing argument 'STUDY'"),
     "two studies": (["run", "bachelier", "bachelier"], {}, "unexpected extra argument"),
     "unknown option": (["run", "bachelier", "--sead", "1"], {}, "No such option: --sead"),

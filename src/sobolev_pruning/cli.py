@@ -57,7 +57,7 @@ def run(
 ) -> None:
     """Run a study: train, prune, fine-tune, evaluate, draw and export."""
     if study not in _STUDIES:
-        raise _Refused(f"unknown study {study!r}; known are {', '.join(_STUDIES)}")
+        raise _Refused(f"unknown study {study!r}; there is: {', '.join(_STUDIES)}")
     # The numerics take seconds to import; `--help` and refused commands need not wait for them.
     from .sobolev import DivergedError, ProgressBar
     from .study import ConfigError, RunExistsError, StudyConfig, run_bachelier, tables

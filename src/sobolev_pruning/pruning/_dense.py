@@ -24,6 +24,8 @@ def prune(surrogate: Surrogate, kept: Kept, compensation: AbstractCompensation) 
     Raises:
         ValueError: `kept` was made for a network of other widths.
     """
+    if not isinstance(kept, Kept):
+        raise TypeError(f"`kept` is {type(kept).__name__}; it must be `Kept`, such as `ranking.keep([8, 8])`.")
     hidden = tuple(surrogate.network.widths[1:-1])
     if kept.widths != hidden:
         raise ValueError(f"`kept` belongs to hidden layers of {kept.widths} nodes, the network has {hidden}.")

@@ -105,9 +105,12 @@ class TrustRegions(AbstractRegion):
             x: points, `(n, d)`.
             scale: size of each box relative to the box of the data, in every input.
         """
-        if not scale >= 0:
-            raise ValueError(f"`scale` is {scale}; it must be zero or positive.")
-        return cls(x, scale * (jnp.max(x, axis=0) - jnp.min(x, axis=0)) / 2)
+        if not scale > 0:
+            raise ValueError(f"`scale` is {scale}; it must be positive.")
+        extent = jnp.max(x, axis=0) - jnp.min(x, axis=0)
+        if not bool(jnp.any(extent > 0)):
+            raise ValueError("`x` holds one point only, so its box has no size; give several points, or the radius.")
+        return cls(x, scale * extent / 2)
 
     @property
     def boxes(self) -> Interval:

@@ -114,6 +114,8 @@ def significance(
 
     Reference: Kichler et al. (2024); V. Vassiliadis et al., CGO 2016; S. Afghan, U. Naumann, ICCS 2020.
     """
+    if not isinstance(region, AbstractRegion):
+        raise TypeError(f"`region` is {type(region).__name__}; it must be a region, such as `TrustRegions.around(x)`.")
     enclosed = enclose_nodes(surrogate, region, rounding=rounding, boxes_at_once=boxes_at_once)
     scores = Significance(
         _largest_score(enclosed.inputs, enclosed.input_adjoints),

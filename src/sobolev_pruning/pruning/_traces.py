@@ -5,6 +5,7 @@ from typing import final
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -42,6 +43,9 @@ def trace_layers(surrogate: Surrogate, x: Float[Array, "n d"]) -> LayerTraces:
     d = surrogate.network.widths[0]
     if x.shape[1] != d:
         raise ValueError(f"`x` has {x.shape[1]} inputs, the surrogate {d}.")
+    if not bool(jnp.all(jnp.isfinite(x))):
+        row = int(jnp.argmin(jnp.all(jnp.isfinite(x), axis=1)))
+        raise ValueError(f"`x` holds a value that is not finite in row {row}; remove or repair that sample.")
     units = surrogate.normalisation
     x = (x - units.x_mean[None]) / units.x_scale[None]
     return LayerTraces(*jax.tree.map(lambda part: np.asarray(part, np.float64), (x, *_evaluate(surrogate.network, x))))

@@ -128,8 +128,8 @@ class BachelierBasket(AbstractReferenceWithTruth):
                 f"`maturity_date` is {maturity_date}; it must be finite and later than the exposure date "
                 f"{exposure_date}."
             )
-        if n_paths < 1:
-            raise ValueError(f"`n_paths` is {n_paths}; a label needs at least one path.")
+        if not isinstance(n_paths, int) or n_paths < 1:
+            raise ValueError(f"`n_paths` is {n_paths}; give a whole number, at least 1.")
         try:
             factor = v[:, None] * np.linalg.cholesky(c)
         except np.linalg.LinAlgError:

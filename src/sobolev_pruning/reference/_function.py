@@ -27,6 +27,14 @@ class FunctionReference(AbstractReferenceWithTruth):
     function: Callable[[Float[Array, " d"]], Float[Array, " m"]]
     inputs: Callable[[PRNGKeyArray, int], Float[Array, "n d"]]
 
+    def __check_init__(self) -> None:
+        for name in ("function", "inputs"):
+            if not callable(getattr(self, name)):
+                raise TypeError(
+                    f"`{name}` is {type(getattr(self, name)).__name__}; it must be a function. Samples that "
+                    "are already there are a `DataSet`."
+                )
+
     @property
     def dim_in(self) -> int:
         """Number of inputs, d."""
@@ -36,13 +44,25 @@ class FunctionReference(AbstractReferenceWithTruth):
     def dim_out(self) -> int:
         """Number of outputs, m."""
         x = self._x_struct()
-        return jax.eval_shape(self.function, jax.ShapeDtypeStruct(x.shape[1:], x.dtype)).shape[-1]
+        y = jax.eval_shape(self.function, jax.ShapeDtypeStruct(x.shape[1:], x.dtype))
+        if len(y.shape) != 1:
+            raise ValueError(
+                f"`function` returns shape {y.shape} for one sample; it must be (m,). Wrap a scalar function as "
+                "`lambda x: f(x)[None]`."
+            )
+        return y.shape[0]
 
     def _x_struct(self) -> jax.ShapeDtypeStruct:
-        return jax.eval_shape(lambda: self.inputs(jax.random.key(0), 1))
+        x = jax.eval_shape(lambda: self.inputs(jax.random.key(0), 1))
+        if len(x.shape) != 2:
+            raise ValueError(
+                f"`inputs` returns shape {x.shape} for one sample asked for; it must be (n, d), here (1, d)."
+            )
+        return x
 
     def sample(self, key: PRNGKeyArray, n: int) -> Samples:
         """Values `(n, m)` and Jacobians `(n, m, d)` at `n` inputs drawn with `key`."""
+        _ = self.dim_out  # refuses functions of other shapes, by name
         x = self.inputs(key, n)
 
         def value_and_jacobian(x: Float[Array, " d"]):

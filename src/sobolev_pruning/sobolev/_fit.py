@@ -91,6 +91,11 @@ def fit(
             reference lacks.
         DivergedError: the loss or an update was not finite; the error carries the last good parameters.
     """
+    if not isinstance(reference, AbstractReferenceModel):
+        raise TypeError(
+            f"`reference` is {type(reference).__name__}; it must be a reference model. Wrap samples as "
+            "`DataSet(samples)` and a function as `FunctionReference(function, inputs)`."
+        )
     for name, number in (
         ("steps", steps),
         ("batch_size", batch_size),

@@ -1,6 +1,7 @@
 """Second-order training of small networks: Levenberg–Marquardt on a fixed set of samples."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -16,6 +17,7 @@ from ._loss import AbstractLoss
 from ._progress import ProgressReporter, Silent
 
 _MOST_BYTES = 2**31
+_T = TypeVar("_T")
 
 
 def fit_levenberg_marquardt(
@@ -55,6 +57,10 @@ def fit_levenberg_marquardt(
 
     Reference: K. Levenberg (1944), D. Marquardt (1963); as implemented in Optimistix.
     """
+    if not isinstance(samples, Samples):
+        raise TypeError(
+            f"`samples` is {type(samples).__name__}; it must be `Samples`, such as `reference.sample(key, n)`."
+        )
     if max_steps < 1:
         raise ValueError(f"`max_steps` is {max_steps}; it must be at least 1.")
     if not tolerance > 0:
@@ -66,7 +72,10 @@ def fit_levenberg_marquardt(
             f"the samples map {shape[0]} inputs to {shape[1]} outputs, the network {network.widths[0]} to "
             f"{network.widths[-1]}."
         )
-    batch = surrogate.normalisation.normalise(samples)
+    # Solved in JAX's default precision, since Optimistix's own numbers are; the network keeps its own.
+    stored, default = network.layers[0].weight.dtype, jnp.zeros(()).dtype
+    network = _as_dtype(network, default)
+    batch = _as_dtype(surrogate.normalisation.normalise(samples), default)
     loss = loss.calibrate(batch)
     params, static = eqx.partition(network, eqx.is_inexact_array)
     out = jax.eval_shape(loss.residuals, network, batch)
@@ -83,7 +92,7 @@ def fit_levenberg_marquardt(
         return r, None
 
     def completed(params: MLP) -> Surrogate:
-        return Surrogate(eqx.combine(params, static), surrogate.normalisation, surrogate.provenance)
+        return Surrogate(_as_dtype(eqx.combine(params, static), stored), surrogate.normalisation, surrogate.provenance)
 
     # Damped normal equations are positive definite. On the basket with 40 parameters and 65 536 residuals they give the
     # iterates of the QR decomposition to five digits in a quarter of its time.
@@ -113,3 +122,7 @@ def fit_levenberg_marquardt(
     finally:
         reporter.stop()
     return FitResult(completed(params), np.array(losses))
+
+
+def _as_dtype(tree: _T, dtype: jnp.dtype) -> _T:
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, tree)

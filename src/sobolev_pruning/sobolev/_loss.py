@@ -1,6 +1,7 @@
 """Losses on values and derivatives, all of a batch in normalised units."""
 
 import abc
+import math
 from typing import final
 
 import equinox as eqx
@@ -68,20 +69,18 @@ class SobolevLoss(AbstractLoss):
         ValueError: a negative weight, or samples without derivatives.
     """
 
-    gradient_weight: float = 1.0
+    gradient_weight: float = eqx.field(static=True, default=1.0, converter=float)
     gradient_scale: Float[Array, ""] | float = 1.0
 
     def __check_init__(self) -> None:
-        if not self.gradient_weight >= 0:
-            raise ValueError(f"`gradient_weight` is {self.gradient_weight}; it must be zero or positive.")
+        if not (self.gradient_weight >= 0 and math.isfinite(self.gradient_weight)):
+            raise ValueError(f"`gradient_weight` is {self.gradient_weight}; it must be finite, zero or positive.")
 
     def calibrate(self, samples: Samples) -> "SobolevLoss":
         """Learn the scale of the gradients."""
-        if samples.dydx is None:
-            raise ValueError(
-                "`samples.dydx` is None: a Sobolev loss needs derivative labels. Give them, or use `ValueLoss()`."
-            )
-        scale = _mean_square(samples.dydx)
+        if self.gradient_weight == 0:
+            return self
+        scale = _mean_square(_gradients(samples))
         # Where all gradients vanish there is no scale to learn, and the term is as it is.
         return SobolevLoss(self.gradient_weight, jnp.where(scale > 0, scale, jnp.ones_like(scale)))
 
@@ -93,11 +92,21 @@ class SobolevLoss(AbstractLoss):
             (dydx,) = jax.vmap(pullback)(jnp.eye(y.shape[0], dtype=y.dtype))
             return y, dydx
 
-        assert samples.dydx is not None  # `calibrate` has asked for them
+        if self.gradient_weight == 0:
+            return ValueLoss().residuals(network, samples)
+        labels = _gradients(samples)
         y, dydx = jax.vmap(value_and_jacobian)(samples.x)
         weight = jnp.sqrt(self.gradient_weight / jnp.asarray(self.gradient_scale, y.dtype))
-        of_gradients = weight * (dydx - samples.dydx).reshape(samples.n, -1)
+        of_gradients = weight * (dydx - labels).reshape(samples.n, -1)
         return jnp.concatenate([y - samples.y, of_gradients], axis=1)
+
+
+def _gradients(samples: Samples) -> Float[Array, "n m d"]:
+    if samples.dydx is None:
+        raise ValueError(
+            "`samples.dydx` is None: a Sobolev loss needs derivative labels. Give them, or use `ValueLoss()`."
+        )
+    return samples.dydx
 
 
 def _mean_square(residual: Float[Array, "n ..."]) -> Float[Array, ""]:

@@ -5,7 +5,7 @@ from ._folder import RunExistsError, RunFolder, contents_of_run
 from ._metrics import ErrorMeasures, Errors, errors_between
 from ._run import RunListener, run_bachelier
 from ._stages import Course, Pruning, Stage, Study, short_widths
-from ._summary import PUBLISHED
+from ._summary import PUBLISHED, environment
 from ._terminal import stage_line, tables
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Study",
     "StudyConfig",
     "contents_of_run",
+    "environment",
     "errors_between",
     "run_bachelier",
     "short_widths",

@@ -122,7 +122,7 @@ class PruningConfig:
 
 @dataclasses.dataclass(frozen=True)
 class FinetuningConfig:
-    """The three fine-tunings, each from the pruned network and on the same budget of steps and samples.
+    """The three fine-tunings, each from the pruned network and for the same number of steps.
 
     Networks of at most `second_order_below` parameters are fine-tuned by Levenberg–Marquardt on a fixed set of samples,
     larger ones by Muon on fresh samples.

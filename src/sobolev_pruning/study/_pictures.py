@@ -22,7 +22,7 @@ from ._figures import (
     significance,
 )
 from ._stages import Stage, Study
-from ._summary import PUBLISHED, summarise
+from ._summary import PUBLISHED, is_published_case, summarise
 
 _LABELS = {
     "oversized": "oversized",
@@ -119,7 +119,7 @@ def draw(study: Study, stages: Sequence[Stage]) -> list[Picture]:
             "errors_by_stage",
             "Unexplained variance by stage",
             "1 − R² on the published evaluation set; lower is better. Bars are the published values.",
-            errors_by_stage(summary["stages"], PUBLISHED),
+            errors_by_stage(summary["stages"], PUBLISHED if is_published_case(summary) else None),
         ),
         Picture(
             "errors_by_stage_training_law",

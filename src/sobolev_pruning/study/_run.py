@@ -18,7 +18,7 @@ from ._folder import RunFolder
 from ._pictures import draw
 from ._report import ReportFigure, render_report
 from ._stages import Stage, Study
-from ._summary import summarise
+from ._summary import is_published_case, summarise
 
 
 @runtime_checkable
@@ -106,7 +106,8 @@ def run_bachelier(
     images = save_figures({picture.name: picture.figure for picture in pictures}, folder.path / "figures")
     summary = summarise(stages, config.seed, time.perf_counter() - begin)
     report = render_report(
-        summary,
+        # Another network than the published one has nothing published to stand beside.
+        summary if is_published_case(summary) else {**summary, "published": {}},
         [ReportFigure(p.name, p.title, p.caption, images[p.name]) for p in pictures],
         config.to_toml(),
         summary["environment"],

@@ -7,12 +7,17 @@ from rich import box
 from rich.table import Table
 
 from ._stages import Stage, short_widths
+from ._summary import is_published_case
 
 _QUANTITIES = ("values", "deltas", "gammas")
 
 
 def tables(summary: dict[str, Any]) -> list[Table]:
-    """R² beside the published values, then the largest errors on both evaluation sets."""
+    """R² beside the published values, then the largest errors on both evaluation sets.
+
+    Another network than the published one has nothing published to stand beside.
+    """
+    published = summary["published"] if is_published_case(summary) else {}
     r2 = _table("R² on the published evaluation set", _QUANTITIES)
     worst = _table(
         "Largest error on the published evaluation set, and over the training law",
@@ -25,8 +30,8 @@ def tables(summary: dict[str, Any]) -> list[Table]:
             worst.add_section()
         network = short_widths(stage["network"]) if name in ("oversized", "pruned") else ""
         r2.add_row(network, name, *(f"{stage['r2'][q]:.7f}" for q in _QUANTITIES))
-        if name in summary["published"]:
-            r2.add_row("", "  published", *(f"{summary['published'][name][q]:.6f} " for q in _QUANTITIES), style="dim")
+        if name in published:
+            r2.add_row("", "  published", *(f"{published[name][q]:.6f} " for q in _QUANTITIES), style="dim")
         errors = [block["max_error"][q] for block in (stage, stage["training_law"]) for q in _QUANTITIES]
         worst.add_row(network, name.removeprefix("finetuned_"), *(f"{error:.1e}" for error in errors))
     return [r2, worst]

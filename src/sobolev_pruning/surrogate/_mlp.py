@@ -75,6 +75,8 @@ class MLP(eqx.Module):
         Raises:
             ValueError: fewer than two widths, or one below 1.
         """
+        if not callable(activation):
+            raise TypeError(f"`activation` is {activation!r}; give the function itself, such as `jax.nn.silu`.")
         if len(widths) < 2 or any(width < 1 for width in widths):
             raise ValueError(f"`widths` is {list(widths)}; give at least an input and an output width, all at least 1.")
         keys = jax.random.split(key, len(widths) - 1)
@@ -113,6 +115,7 @@ class MLP(eqx.Module):
         Returns:
             The output and the nodes of the hidden layers after their activation, first to last.
         """
+        _check_one_sample(x, self.widths[0])
         nodes = []
         for i, layer in enumerate(self.layers[:-1]):
             x = self.activation(layer(x))
@@ -120,3 +123,12 @@ class MLP(eqx.Module):
                 x = x + taps[i]
             nodes.append(x)
         return self.layers[-1](x), tuple(nodes)
+
+
+def _check_one_sample(x: Float[Array, "..."], n_in: int) -> None:
+    # Without this a batch of as many samples as inputs would be multiplied by the weights from the wrong side.
+    if jnp.shape(x) != (n_in,):
+        raise ValueError(
+            f"`x` has shape {jnp.shape(x)}; one sample of this network has shape ({n_in},). Map a batch with "
+            "`jax.vmap`, or use `Surrogate.evaluate`."
+        )

@@ -85,7 +85,7 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file.")
+        raise FileNotFoundError(f"{path}: there is no such file; give the file that `save` wrote.")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

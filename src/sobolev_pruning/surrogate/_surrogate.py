@@ -47,6 +47,12 @@ class Surrogate(eqx.Module):
         self, x: Float[Array, " d"], taps: Sequence[Float[Array, " _"]] | None = None
     ) -> tuple[Float[Array, " m"], tuple[Float[Array, " _"], ...]]:
         """Values at one sample, in physical units, and every hidden node of the network; see `MLP.forward`."""
+        d = self.network.widths[0]
+        if jnp.shape(x) != (d,):
+            raise ValueError(
+                f"`x` has shape {jnp.shape(x)}; one sample of this surrogate has shape ({d},). Map a batch with "
+                "`jax.vmap`, or use `evaluate`."
+            )
         units = self.normalisation
         y, nodes = self.network.forward((x - units.x_mean) / units.x_scale, taps)
         return units.y_mean + units.y_scale * y, nodes
@@ -69,6 +75,8 @@ class Surrogate(eqx.Module):
         Raises:
             ValueError: no inputs, or a batch size below 1.
         """
+        if x.ndim != 2 or x.shape[1] != self.network.widths[0]:
+            raise ValueError(f"`x` has shape {x.shape}; a batch has shape (n, {self.network.widths[0]}).")
         if x.shape[0] == 0:
             raise ValueError(f"`x` has shape {x.shape}; give at least one sample.")
         if batch_size < 1:
