@@ -1,8 +1,12 @@
 """The command `sobolev-pruning`."""
 
+import contextlib
 import dataclasses
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -10,6 +14,7 @@ import typer
 from rich.console import Console
 from typer.exceptions import Abort, Exit, TyperException
 
+from ._files import remove_drafts
 from ._version import __version__
 
 app = typer.Typer(
@@ -69,15 +74,13 @@ def run(
         if seed is not None:
             chosen = dataclasses.replace(chosen, seed=seed)
         chosen.check()
-        summary = run_bachelier(
-            chosen, output, overwrite=overwrite, progress=ProgressBar(console), listener=_Narrator(console)
-        )
+        progress = ProgressBar(console)
+        with _interruptible(output, progress):
+            summary = run_bachelier(chosen, output, overwrite=overwrite, progress=progress, listener=_Narrator(console))
     except (ConfigError, RunExistsError, NotADirectoryError, PermissionError) as error:
         raise _Refused(str(error)) from None
     except DivergedError as error:
         raise _Failed(f"{error} On disk: {_on_disk(output)}") from None
-    except KeyboardInterrupt:
-        raise _Interrupted(f"interrupted. On disk: {_on_disk(output)}; no summary, no report") from None
     for table in tables(summary):
         Console(highlight=False).print(table)
     print(f"{summary['seconds']:.0f} s. Report: {output / 'report.html'}")
@@ -91,8 +94,27 @@ class _Failed(Exception):
     """The run itself failed; exit status 1."""
 
 
-class _Interrupted(Exception):
-    """Ctrl-C; exit status 130, as shells report it."""
+@contextlib.contextmanager
+def _interruptible(output: Path, progress) -> Iterator[None]:
+    """Let Ctrl-C end the run at once, say what is on disk, and exit with 130, as shells report it.
+
+    The handler does all of that itself: an exception that it raised would be lost wherever Python ignores exceptions,
+    such as in JAX's callback of the garbage collector.
+    """
+
+    def leave(*_) -> NoReturn:
+        progress.stop()
+        remove_drafts(output)
+        _leave(_say(f"interrupted. On disk: {_on_disk(output)}; no summary, no report", 130))
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield
+        return
+    earlier = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
 
 
 def _on_disk(output: Path) -> str:
@@ -128,8 +150,6 @@ def main() -> None:
         status = _say(str(error), 2)
     except _Failed as error:
         status = _say(str(error), 1)
-    except _Interrupted as error:
-        _leave(_say(str(error), 130))
     except (Abort, KeyboardInterrupt):
         _leave(_say("interrupted", 130))
     sys.exit(status)
