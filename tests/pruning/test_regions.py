@@ -47,7 +47,7 @@ def test_trust_regions_are_laid_around_their_points():
 
 def test_trust_regions_without_extent_are_points():
     x = points(5, 2)
-    region = TrustRegions.around(x, 0.0)
+    region = TrustRegions(x, jnp.zeros(2))
     np.testing.assert_array_equal(region.boxes.lower, x)
     np.testing.assert_array_equal(region.boxes.upper, x)
 
@@ -72,7 +72,7 @@ BAD = {
     "no centres": (lambda: TrustRegions(jnp.zeros((0, 2)), a(1, 1)), r"shapes \(0, 2\) and \(2,\)"),
     "radius of another length": (lambda: TrustRegions(points(3, 2), a(1)), r"shapes \(3, 2\) and \(1,\)"),
     "one centre without its axis": (lambda: TrustRegions(a(0, 0), a(1, 1)), r"they must be \(n, d\)"),
-    "negative scale": (lambda: TrustRegions.around(points(3, 2), -0.1), "`scale` is -0.1; it must be zero or positive"),
+    "negative scale": (lambda: TrustRegions.around(points(3, 2), -0.1), "`scale` is -0.1; it must be positive"),
 }
 
 
