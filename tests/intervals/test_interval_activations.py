@@ -202,7 +202,9 @@ def test_silu_is_recognised_however_it_is_written(f):
 @pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("name", NATURAL)
 def test_other_activations_are_sound(name, order, dtype):
-    f = lambda x: derived(NATURAL[name], order, "reverse")(x, jnp.ones_like(x))  # noqa: E731
+    def f(x):
+        return derived(NATURAL[name], order, "reverse")(x, jnp.ones_like(x))
+
     low, upp = boxes(dtype)
     keep = (np.abs(low) < 50) & (np.abs(upp) < 50)
     low, upp = low[keep], upp[keep]

@@ -103,7 +103,10 @@ def test_narrower_boxes_have_narrower_enclosures(getkey):
     _, adjoints = network(getkey(), (3, 8, 1), np.float64)
     x = jnp.zeros(3)
     wide, narrow = (inclusion(adjoints)(Interval(x - r, x + r)) for r in (0.5, 0.25))
-    is_interval = lambda v: isinstance(v, Interval)  # noqa: E731
+
+    def is_interval(v):
+        return isinstance(v, Interval)
+
     for a, b in zip(
         jax.tree.leaves(narrow, is_leaf=is_interval), jax.tree.leaves(wide, is_leaf=is_interval), strict=True
     ):
@@ -111,7 +114,9 @@ def test_narrower_boxes_have_narrower_enclosures(getkey):
 
 
 def test_transformations_agree():
-    f = lambda x, w: jnp.tanh(w @ x).sum() + x[0]  # noqa: E731
+    def f(x, w):
+        return jnp.tanh(w @ x).sum() + x[0]
+
     w = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3)
     low = jnp.linspace(-1.0, 0.0, 12).reshape(4, 3)
     box = Interval(low, low + 0.3)

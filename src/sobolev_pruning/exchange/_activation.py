@@ -15,7 +15,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
 from jaxtyping import Array
 
-from ._operators import CONDITIONS, rules
+from ._operators import CONDITIONS, UntranslatableError, rules
 
 # Where each primitive keeps what it calls. Custom derivatives have been taken when the program is read.
 _BODIES: dict[Primitive, str] = {
@@ -61,14 +61,14 @@ def translate(activation: Callable[[Array], Array], dtype: np.dtype) -> Fragment
         dtype: of the argument, and of every number inside.
 
     Raises:
-        NotImplementedError: it uses a primitive that has no elementwise ONNX counterpart, which is named.
+        UntranslatableError: it uses a primitive that has no elementwise ONNX counterpart, which is named.
     """
     # Reverse mode, as in the surrogate's gradient: forward mode cannot pass through `jax.custom_vjp`.
     program = jax.make_jaxpr(jax.value_and_grad(lambda v: activation(v)))(jnp.zeros((), dtype))
     walk = _Walk(dtype)
     value, slope = walk.run(program.jaxpr, program.consts, ["argument"])
     if not isinstance(value, str):
-        raise NotImplementedError("it does not depend on its argument")
+        raise UntranslatableError("it does not depend on its argument")
     if not isinstance(slope, str):  # as that of `x + x`
         slope = walk.constant(slope)
     needed, nodes = {value, slope}, []
@@ -148,17 +148,17 @@ class _Walk:
             return results if primitive.multiple_results else [results]
         try:
             return [self._operation(eqn, inputs)]
-        except NotImplementedError as error:
-            raise NotImplementedError(f"its primitive `{primitive.name}` {error}") from None
+        except UntranslatableError as error:
+            raise UntranslatableError(f"its primitive `{primitive.name}` {error}") from None
 
     def _operation(self, eqn: JaxprEqn, inputs: list[Any]) -> Any:
         if eqn.primitive not in rules:
-            raise NotImplementedError("has no elementwise ONNX counterpart")
+            raise UntranslatableError("has no elementwise ONNX counterpart")
         aval: Any = eqn.outvars[0].aval
         if aval.size != 1:
-            raise NotImplementedError(f"makes an array of shape {aval.shape} from a single number")
+            raise UntranslatableError(f"makes an array of shape {aval.shape} from a single number")
         if aval.dtype not in (self.dtype, np.bool_):
-            raise NotImplementedError(f"computes in {aval.dtype}, inside a surrogate in {self.dtype}")
+            raise UntranslatableError(f"computes in {aval.dtype}, inside a surrogate in {self.dtype}")
         # Whole numbers are constants here, such as exponents: those that move were refused where they arose.
         operands = [x if isinstance(x, str) else self.constant(_number_or_condition(x, self.dtype)) for x in inputs]
         result = rules[eqn.primitive](self, *operands, **eqn.params)

@@ -10,6 +10,7 @@ Units are part of it: raw inputs in, physical values and derivatives out. Each l
 activation and slope, one Mul and one matrix product; all of them have float32 and float64 kernels in onnxruntime.
 """
 
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -25,6 +26,7 @@ from .._files import write_whole
 from .._version import __version__
 from ..surrogate import Surrogate
 from ._activation import Fragment, activation_name, translate
+from ._operators import UntranslatableError
 
 # Of 2022: runtimes have had time to learn it, and no operator used here needs a newer one.
 OPSET = 17
@@ -117,7 +119,7 @@ def export_onnx(
     try:
         activation = translate(surrogate.network.activation, dtype)
         model = _model(surrogate, activation, name)
-    except NotImplementedError as error:
+    except UntranslatableError as error:
         raise OnnxExportError(f"the activation `{name}` cannot be exported: {error}.") from error
     data = model.SerializeToString()
     deviations = _verified(surrogate, model, name, data, x, tolerance)
@@ -126,14 +128,12 @@ def export_onnx(
 
 
 def _require_extra() -> None:
-    try:
-        import onnx  # noqa: F401 -- whether it can be imported is the question
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
+    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
         raise ImportError(
-            f"the ONNX export needs the package {error.name!r}, which is not installed: "
-            "pip install 'sobolev-pruning[onnx]'"
-        ) from error
+            f"the ONNX export needs {' and '.join(missing)}, not installed here: pip install 'sobolev-pruning[onnx]'",
+            name=missing[0],
+        )
 
 
 def _default_inputs(surrogate: Surrogate, n: int = 256) -> np.ndarray:

@@ -21,6 +21,10 @@ from jax import lax
 from jax.extend.core import Primitive, primitives
 
 
+class UntranslatableError(ValueError):
+    """Something in an activation has no counterpart in ONNX; the message says what, for `OnnxExportError` to carry."""
+
+
 @runtime_checkable  # the tests check annotations
 class Graph(Protocol):
     """What a rule needs: operands and results are names."""
@@ -60,7 +64,7 @@ def _direct(operator: str, g: Graph, *operands: str, **_: Any) -> str:
 
 def _numbers_only(operator: str, g: Graph, *operands: str, **_: Any) -> str:
     if any(map(g.is_condition, operands)):
-        raise NotImplementedError("takes conditions, and has a counterpart for numbers alone")
+        raise UntranslatableError("takes conditions, and has a counterpart for numbers alone")
     return g(operator, *operands)
 
 
@@ -148,7 +152,7 @@ def _is_finite(g: Graph, x: str) -> str:
 @_rule(lax.select_n_p)
 def _select_n(g: Graph, which: str, *cases: str) -> str:
     if len(cases) != 2 or any(map(g.is_condition, cases)):
-        raise NotImplementedError("chooses between two numbers alone")
+        raise UntranslatableError("chooses between two numbers alone")
     off, on = cases
     return g("Where", which, on, off)
 
@@ -170,7 +174,7 @@ def _convert_element_type(g: Graph, x: str, *, new_dtype: Any, **_: Any) -> str:
 @_rule(lax.round_p)
 def _round(g: Graph, x: str, *, rounding_method: lax.RoundingMethod) -> str:
     if rounding_method != lax.RoundingMethod.TO_NEAREST_EVEN:
-        raise NotImplementedError(f"rounds by {rounding_method!r}, and ONNX to even alone")
+        raise UntranslatableError(f"rounds by {rounding_method!r}, and ONNX to even alone")
     return g("Round", x)
 
 

@@ -27,10 +27,10 @@ from ._registry import (
     UnsupportedPrimitiveError,
     register_rule,
     rule_for,
-    rules,
     supported_primitives,
 )
 from ._rounding import Rounding, outward
+from ._rules import rules
 
 __all__ = [
     "Interval",

@@ -62,7 +62,7 @@ def derivative(p: Polynomial, dtype: str) -> Polynomial:
                 assert outer is not None
                 inner = outer * derivative(q, dtype)
             case _:
-                raise NotImplementedError("the derivative of a choice")
+                raise AssertionError("the definitions above hold no choices between branches")
         partial = Polynomial({})
         for power, coefficient in p.coefficients(atom).items():
             if power:

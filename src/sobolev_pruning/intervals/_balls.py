@@ -7,8 +7,8 @@ where operands are points.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -19,17 +19,18 @@ from ._interval import Interval
 from ._rounding import bracket, format_of, is_outward, outward
 
 
-class Ball(NamedTuple):
+@dataclass(frozen=True)
+class Ball:
     """A computed value and a bound of its error."""
 
     value: Array
     error: Array
 
-    def __add__(self, other: "Ball") -> "Ball":  # type: ignore[override]  # a tuple's + is not wanted here
+    def __add__(self, other: "Ball") -> "Ball":
         value = self.value + other.value
         return _rounded(value, self.error + other.error)
 
-    def __mul__(self, other: "Ball") -> "Ball":  # type: ignore[override]  # nor its *
+    def __mul__(self, other: "Ball") -> "Ball":
         value = self.value * other.value
         error = jnp.abs(self.value) * other.error + jnp.abs(other.value) * self.error + self.error * other.error
         return _rounded(value, error)

@@ -7,7 +7,6 @@ from typing import Any, cast, get_args
 import jax
 import jax.numpy as jnp
 
-from . import _rules  # noqa: F401  fills the registry
 from ._interpret import Interpreter, clean, is_float
 from ._interval import Interval, Ternary
 from ._rounding import Rounding, rounding_mode, unbounded_if_nan

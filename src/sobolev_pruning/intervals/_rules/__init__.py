@@ -1,5 +1,6 @@
-"""Interval rules, one file per law; importing this package fills the registry."""
+"""Interval rules, one file per law. Importing this package fills the registry, which it then hands on as `rules`."""
 
+from .._registry import rules
 from . import (
     bilinear,
     control,
@@ -21,5 +22,6 @@ __all__ = [
     "piecewise",
     "power",
     "reduction",
+    "rules",
     "structural",
 ]
