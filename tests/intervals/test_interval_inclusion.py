@@ -191,15 +191,17 @@ def test_half_open_domains():
 
 
 def test_unsupported_primitives_name_the_line():
-    def sorts(x):
-        return jnp.sort(x)
+    def transforms(x):
+        return jnp.linalg.eigvalsh(jnp.outer(x, x))
 
     with pytest.raises(
-        UnsupportedPrimitiveError, match=r"`sort`.*test_interval_inclusion\.py:\d+.*sorts.*register_rule"
+        UnsupportedPrimitiveError, match=r"`eigh`.*test_interval_inclusion\.py:\d+.*transforms.*register_rule"
     ):
-        inclusion(sorts)(Interval([0.0, 1.0], [1.0, 2.0]))
-    with pytest.raises(NotImplementedError, match="undecided"):
-        inclusion(lambda x: jnp.arange(3)[jnp.where(x[0] > 0, 1, 2)])(Interval([-1.0], [1.0]))
+        inclusion(transforms)(Interval([0.0, 1.0], [1.0, 2.0]))
+    with pytest.raises(NotImplementedError, match="a place that is undecided over the box"):
+        inclusion(lambda x: jnp.arange(3).at[jnp.where(x[0] > 0, 1, 2)].set(0))(Interval([-1.0], [1.0]))
+    with pytest.raises(NotImplementedError, match=r"`shift_left`.*an integer that is undecided"):
+        inclusion(lambda x: (x > 0).astype(jnp.int32) << 2)(Interval([-1.0], [1.0]))
 
 
 def test_other_formats_are_refused():
@@ -250,21 +252,6 @@ def test_infinite_entries_of_exact_arrays_are_seen(as_argument):
         assert 2.9 < float(out.lower[2]) < 6 < float(out.upper[2]) < 6.1
     # Computed numbers are real.
     assert bool(inclusion(jnp.isfinite)(Interval([0.0], [jnp.inf])).all())
-
-
-@pytest.mark.parametrize(
-    "f",
-    [
-        lambda x: jnp.sum(x > 0),
-        lambda x: (x > 0).astype(jnp.int32) * 2,
-        lambda x: jnp.take(jnp.arange(2.0), (x > 0).astype(jnp.int32), mode="clip"),
-        lambda x: jax.lax.switch((x[0] > 0).astype(jnp.int32), [lambda: 1.0, lambda: 2.0, lambda: 3.0]),
-    ],
-    ids=["count", "product", "index", "switch"],
-)
-def test_undecided_integers_are_refused(f):
-    with pytest.raises(UnsupportedPrimitiveError, match="undecided over the box"):
-        inclusion(f)(Interval([-1.0], [1.0]))
 
 
 def test_undecided_branches_take_the_hull():

@@ -21,8 +21,9 @@ in the jaxpr by their algebra, and enclosed by their exact ranges.
 | natural extension: sound, but wider | mish, derivatives of CELU and of `jnp.maximum(x, 0)`, all else |
 """
 
+from ._decoration import Decoration
 from ._inclusion import inclusion
-from ._interval import Interval, Ternary, hull, intersection
+from ._interval import Interval
 from ._registry import (
     UnsupportedPrimitiveError,
     register_rule,
@@ -31,8 +32,11 @@ from ._registry import (
 )
 from ._rounding import Rounding, outward
 from ._rules import rules
+from ._sets import hull, intersection, split
+from ._ternary import Ternary
 
 __all__ = [
+    "Decoration",
     "Interval",
     "Rounding",
     "Ternary",
@@ -44,5 +48,6 @@ __all__ = [
     "register_rule",
     "rule_for",
     "rules",
+    "split",
     "supported_primitives",
 ]

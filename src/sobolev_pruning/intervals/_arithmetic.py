@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ._interval import Interval, hull
+from ._interval import Interval
 from ._rounding import bracket, format_of, outward
 
 __all__ = ["add", "constant", "exact", "hull", "is_point", "mul", "neg", "power", "scale", "sub"]
@@ -30,6 +30,11 @@ def constant(value: Fraction, dtype: DTypeLike) -> Interval:
     low, upp = bracket(value, dtype)
     lower = jnp.asarray(low, dtype)
     return Interval._make(lower, lower if low == upp else jnp.asarray(upp, dtype))
+
+
+def hull(x: Interval, y: Interval) -> Interval:
+    """The smallest interval around both, neither of which has a subnormal end."""
+    return Interval._make(jnp.minimum(x.lower, y.lower), jnp.maximum(x.upper, y.upper))
 
 
 def neg(x: Interval) -> Interval:

@@ -1,49 +1,63 @@
 """`inclusion`: from a function of numbers to a function of intervals."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any, cast, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ._interpret import Interpreter, clean, is_float
-from ._interval import Interval, Ternary
-from ._rounding import Rounding, rounding_mode, unbounded_if_nan
+from ._decoration import UNBOUNDED, UNDEFINED, Decoration
+from ._dependence import MARK
+from ._interpret import Interpreter, Node, clean, empty_where, is_float, is_key
+from ._interval import Interval
+from ._rounding import Rounding, format_of, rounding_mode, unbounded_if_nan
+from ._ternary import Ternary
 
 
 def _is_interval(x: Any) -> bool:
     return isinstance(x, Interval)
 
 
-def inclusion(f: Callable[..., Any], *, rounding: str = "outward") -> Callable[..., Any]:
+def inclusion(f: Callable[..., Any], *, rounding: str = "outward", decorated: bool = False) -> Callable[..., Any]:
     """The natural interval extension of a JAX function, sharpened by exact ranges of activations.
 
     The result contains the range of `f` over the box, where `f` is the *exact function of real numbers* that its jaxpr
     describes, with its float constants taken as they are. A derivative is enclosed by differentiating first:
     `inclusion(jax.grad(f))`.
 
-    The range is that over the points of the box at which all steps of `f` are defined: of `log` of a box that reaches
-    below zero, the part above zero counts, and where nothing is left, the value is taken for any number at all (so
-    `tanh` of it lies in [−1, 1]). Constants and exact arguments are meant to be finite: an infinite one is a number
-    beyond all others, and a NaN among them makes every result unbounded, except for a NaN that is written out in `f`
-    as a scalar: it is taken for any number.
+    The range is that over the points of the box at which all steps of `f` are defined (IEEE 1788-2015, clause 11.2: the
+    set-based flavour). Of `log` of a box that reaches below zero, the part above zero counts; where nothing is left,
+    the result is empty. Whether `f` was defined, and continuous, on the whole box is told by `decorated=True`. A
+    condition that is undecided over the box makes `where`, `cond`, `while_loop`, `sort`, `argmax` and an index take the
+    hull of all outcomes that are possible.
+
+    Constants and exact arguments are meant to be finite: an infinite one is a number beyond all others, and a NaN among
+    them makes every result unbounded, except for a NaN that is written out in `f` as a scalar: it is taken for any
+    number.
 
     Args:
         f: A function that JAX can trace, of pytrees of arrays. It is traced once per structure, shape and dtype.
         rounding: `"outward"` covers all rounding errors. `"nearest"` leaves the margins out, which is cheaper;
             nothing is then guaranteed, and the result serves for rankings only.
+        decorated: Whether to return a `Decoration` for every entry as well.
 
     Returns:
         A function of the same arguments, each leaf of which is an `Interval` or, if it is exact, an array. Returns
         the pytree that `f` returns with an `Interval` in place of every float array. Integers and booleans are
-        returned as arrays; a boolean that depends on an interval is returned as a `Ternary`. It is jitted, and may be
-        transformed by `jax.jit`, `jax.vmap` and `jax.grad`.
+        returned as arrays; a boolean that depends on an interval is returned as a `Ternary`, an integer that does as an
+        `Interval` of integers. With `decorated`, returns a pair: that pytree, and one of the same structure with int8
+        arrays of `Decoration` values. It is jitted, and may be transformed by `jax.jit`, `jax.vmap` and `jax.grad` and
+        used inside of a function that is enclosed.
 
     Raises:
+        TypeError: `f` is not callable; when called: an argument is no array or interval, or `f` computes in a format
+            other than float32 and float64.
         ValueError: `rounding` is not one of the two.
         UnsupportedPrimitiveError: when called, if `f` uses an operation that has no interval rule.
-        TypeError: when called, if `f` computes in a format other than float32 and float64.
 
     >>> import jax, jax.numpy as jnp
     >>> box = Interval(-jnp.ones(()), jnp.ones(()))
@@ -52,13 +66,18 @@ def inclusion(f: Callable[..., Any], *, rounding: str = "outward") -> Callable[.
 
     Reference: IEEE 1788-2015; R. Moore, R. Kearfott, M. Cloud, Introduction to Interval Analysis, 2009, section 5.4.
     """
+    if not callable(f):
+        raise TypeError(
+            f"inclusion: `f` must be a function that JAX can trace, got {type(f).__name__}. Pass the function "
+            "itself, and the box to what is returned: `inclusion(f)(box)`."
+        )
     if rounding not in get_args(Rounding):
         raise ValueError(
             f"inclusion: `rounding` must be one of {get_args(Rounding)}, got {rounding!r}. Use 'outward' unless only a "
             "ranking is wanted."
         )
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def enclosed(*args: Any, **kwargs: Any) -> Any:
         leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=_is_interval)
         representatives = [x.lower if _is_interval(x) else x for x in leaves]
@@ -72,21 +91,84 @@ def inclusion(f: Callable[..., Any], *, rounding: str = "outward") -> Callable[.
 
         closed = jax.make_jaxpr(flat)(*representatives)
         assert out_tree is not None
-        walk = Interpreter()
-        nodes = [
-            walk.interval(clean(x), aval) if _is_interval(x) else walk.exact(jnp.asarray(x), aval)
-            for x, aval in zip(leaves, closed.in_avals, strict=True)
-        ]
+        walk = Interpreter(decorated=decorated)
+        nodes, nothing = _inputs(walk, leaves, closed.in_avals)
         with rounding_mode(cast(Rounding, rounding)):
             outputs = walk.run(closed.jaxpr, closed.consts, nodes)
-            values = [walk.value(node) for node in outputs]
+            values = [walk.in_band(node) for node in outputs]
         nan = _any_nan([*closed.consts, *(x for x in leaves if not _is_interval(x))])
-        return jax.tree.unflatten(
-            out_tree,
-            [_finished(v, n.aval, nan) for v, n in zip(values, outputs, strict=True)],
+        enclosures = jax.tree.unflatten(
+            out_tree, [_finished(v, n.aval, nan, nothing) for v, n in zip(values, outputs, strict=True)]
         )
+        if not decorated:
+            return enclosures
+        bounded = functools.reduce(
+            jnp.logical_and, [_bounded(x) for x in leaves if _is_interval(x)], jnp.ones((), bool)
+        )
+        lacks = [
+            _decoration(v, n, nan if nothing is None else nan | nothing, bounded)
+            for v, n in zip(values, outputs, strict=True)
+        ]
+        return enclosures, jax.tree.unflatten(out_tree, lacks)
 
-    return jax.jit(enclosed)
+    compiled = jax.jit(enclosed)
+
+    @functools.wraps(f, updated=())
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        _check_arguments(f, args, kwargs)
+        return compiled(*args, **kwargs)
+
+    return checked
+
+
+def _check_arguments(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuses what is no array before anything is traced."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path((args, kwargs), is_leaf=_is_interval):
+        if _is_interval(leaf):
+            if not isinstance(leaf.lower, jax.Array | np.ndarray):
+                continue  # inside of a transformation that puts placeholders in
+            if leaf.lower.dtype not in (np.float32, np.float64) and jnp.issubdtype(leaf.lower.dtype, jnp.floating):
+                format_of(leaf.lower.dtype)
+        elif isinstance(leaf, str | bytes) or not (
+            hasattr(leaf, "dtype") or isinstance(leaf, bool | int | float | complex)
+        ):
+            where = _argument_name(f, path)
+            raise TypeError(
+                f"inclusion: {where} of `{getattr(f, '__name__', 'f')}` is a {type(leaf).__name__}, but only "
+                "intervals and arrays can be enclosed. Bind anything else beforehand, as with `functools.partial`."
+            )
+
+
+def _argument_name(f: Callable[..., Any], path: tuple[Any, ...]) -> str:
+    """How a user would call the leaf at a path of `(args, kwargs)`."""
+    kind, which, *rest = path
+    name = str(which.key) if kind.idx else f"[{which.idx}]"
+    if not kind.idx:
+        with contextlib.suppress(TypeError, ValueError, IndexError):
+            parameters = [
+                p
+                for p in inspect.signature(f).parameters.values()
+                if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+            ]
+            name = parameters[which.idx].name
+    return f"the argument `{name}{jax.tree_util.keystr(tuple(rest))}`"
+
+
+def _inputs(walk: Interpreter, leaves: list[Any], avals: Sequence[Any]) -> tuple[list[Node], Any]:
+    """A node for every argument, and whether the box is empty, for which one empty entry is enough."""
+    nodes, nothing = [], None
+    for x, aval in zip(leaves, avals, strict=True):
+        if not _is_interval(x):
+            nodes.append(walk.exact(x if is_key(aval) else jnp.asarray(x), aval))
+            continue
+        if is_float(aval):
+            x, empty = clean(x)
+        else:
+            empty = (x.lower > x.upper).any()
+        nodes.append(walk.interval(x, aval))
+        if empty is not None:
+            nothing = empty if nothing is None else nothing | empty
+    return nodes, nothing
 
 
 def _any_nan(exact: list[Any]) -> Any:
@@ -95,11 +177,30 @@ def _any_nan(exact: list[Any]) -> Any:
     return functools.reduce(jnp.logical_or, [jnp.isnan(x).any() for x in arrays if is_float(x)], jnp.zeros((), bool))
 
 
-def _finished(value: Any, aval: Any, nan: Any) -> Any:
+def _finished(value: Any, aval: Any, nan: Any, nothing: Any) -> Any:
     if isinstance(value, Ternary):
-        return Ternary(value.can_be_true | nan, value.can_be_false | nan)
-    if not is_float(aval) or not isinstance(value, Interval):
+        value = Ternary(value.can_be_true | nan, value.can_be_false | nan)
+        return value if nothing is None else Ternary(value.can_be_true & ~nothing, value.can_be_false & ~nothing)
+    if not isinstance(value, Interval):
         return value
-    lower, upper = unbounded_if_nan(value.lower, value.upper)
-    lower, upper = jnp.where(nan, -jnp.inf, lower), jnp.where(nan, jnp.inf, upper)
-    return Interval._make(jnp.broadcast_to(lower, aval.shape), jnp.broadcast_to(upper, aval.shape))
+    if is_float(aval):
+        lower, upper = unbounded_if_nan(value.lower, value.upper)
+        lower, upper = jnp.where(nan, -jnp.inf, lower), jnp.where(nan, jnp.inf, upper)
+        value = Interval._make(jnp.broadcast_to(lower, aval.shape), jnp.broadcast_to(upper, aval.shape))
+    return value if nothing is None else empty_where(nothing, value)
+
+
+def _bounded(x: Interval) -> Any:
+    return (jnp.isfinite(x.lower) & jnp.isfinite(x.upper)).all()
+
+
+def _decoration(value: Any, node: Node, undefined: Any, bounded: Any) -> Any:
+    """From the marks of the walk to the codes of IEEE 1788."""
+    lack = jnp.zeros(node.aval.shape, MARK) if node.lack is None else node.lack
+    if isinstance(value, Interval) and is_float(node.aval):
+        bounded = bounded & jnp.isfinite(value.lower) & jnp.isfinite(value.upper)
+    lack = jnp.maximum(lack, jnp.where(bounded, 0, UNBOUNDED).astype(MARK))
+    if node.empty is not None:
+        undefined = undefined | (node.empty > 0)
+    lack = jnp.where(undefined, UNDEFINED, lack)
+    return (int(Decoration.COM) - 4 * lack).astype(jnp.int8)

@@ -12,32 +12,44 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.core import Tracer
 from jax.extend import source_info_util
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var
 
 from . import _arithmetic as ia
+from ._bits import normalised
+from ._continuity import continuous
+from ._decoration import UNBOUNDED
+from ._dependence import MARK, joined, spread
+from ._domains import Domain, domains
 from ._forms import Polynomial, TooLarge, Variable
-from ._interval import Interval, Ternary
+from ._interval import Interval
 from ._ranges import Ranges
-from ._registry import UnsupportedPrimitiveError, inlined, rules, unsupported_message
-from ._rounding import format_of, normalised
+from ._registry import UnsupportedPrimitiveError, inlined, integer_rules, rules, structured, unsupported_message
+from ._rounding import format_of
 from ._symbols import keeps_infinity, symbols, transparent
+from ._ternary import Ternary, ternary
 
 Value = Interval | Ternary | Array
-
-# A condition that was converted to an integer, and is undecided, may be converted again, moved, or choose a branch.
-understands_undecided_integers = transparent | {lax.convert_element_type_p, primitives.cond_p}
 
 # A chain of unevaluated elementwise operations is cut here, well below Python's limit of recursion.
 _MAX_DEPTH = 60
 
 
 class Node:
-    """A value of the program: its enclosure, evaluated on demand, and its normal form, if it has one."""
+    """A value of the program: its enclosure, evaluated on demand, and its normal form, if it has one.
 
-    __slots__ = ("_natural", "_value", "aval", "depth", "form", "infinite", "number", "real")
+    Attributes:
+        empty: Marks on the entries that are nowhere defined; their enclosure means nothing. None if there are none.
+        lack: Marks on the entries by how well they are defined (`_decoration`); None if all of them are. Only looked
+            for where decorations are asked for.
+        near: The exact array that this is, up to the rounding of subnormal entries; known only while running.
+    """
+
+    __slots__ = (
+        "_natural", "_value", "aval", "depth", "empty", "form", "infinite", "lack", "near", "number", "real",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -56,6 +68,19 @@ class Node:
         self.depth = depth
         self.infinite = 0  # the sign of a constant that is ±∞
         self.real = True  # whether every entry is a real number; of an exact array some may be ±∞ or NaN
+        self.empty: Array | None = None
+        self.lack: Array | None = None
+        self.near: Array | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is an exact array of integers, conditions or keys."""
+        return self._natural is None and not isinstance(self._value, Interval | Ternary)
+
+    @property
+    def is_undecided_integer(self) -> bool:
+        """Whether it is a range of integers."""
+        return isinstance(self._value, Interval) and not is_float(self.aval)
 
 
 def is_float(aval: Any) -> bool:
@@ -66,7 +91,8 @@ def is_float(aval: Any) -> bool:
 class Interpreter:
     """One walk: the variables it has named, and the ranges it has computed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, decorated: bool = False) -> None:
+        self.decorated = decorated
         self.nodes: dict[Variable, Node] = {}
         self.ranges = Ranges(self._variable_value)
         self._count = 0
@@ -124,7 +150,9 @@ class Interpreter:
 
     def exact(self, x: Any, aval: Any) -> Node:
         """A node for an array that is known exactly: a constant, a literal, an argument that is no interval."""
-        node = self.new(aval, point(x) if is_float(aval) else jnp.asarray(x))
+        node = self.new(aval, point(x) if is_float(aval) else x if is_key(aval) else jnp.asarray(x))
+        if is_float(aval) and isinstance(x, Tracer):
+            node.near = x
         node.real = not (is_float(aval) and (isinstance(x, Tracer) or not np.all(np.isfinite(np.asarray(x)))))
         uniform = uniform_value(x)
         if uniform is not None and np.isfinite(uniform):
@@ -136,6 +164,28 @@ class Interpreter:
     def interval(self, x: Interval | Ternary, aval: Any) -> Node:
         """A node for an interval that a user or a rule gives."""
         return self.new(aval, x)
+
+    def in_band(self, node: Node) -> Value:
+        """The enclosure of a node, with the empty set where it is nowhere defined."""
+        value = self.value(node)
+        if node.empty is None:
+            return value
+        empty = node.empty > 0
+        if isinstance(value, Interval):
+            return empty_where(empty, value)
+        if node.aval.dtype == bool:
+            pair = ternary(value)
+            return Ternary(pair.can_be_true & ~empty, pair.can_be_false & ~empty)
+        return empty_where(empty, Interval._make(value, value))
+
+    def filled(self, node: Node) -> Value:
+        """The enclosure of a node, with some number where it is empty."""
+        value = self.value(node)
+        if node.empty is None or not isinstance(value, Interval):
+            return value
+        zero = jnp.zeros((), value.dtype)
+        empty = node.empty > 0
+        return Interval._make(jnp.where(empty, zero, value.lower), jnp.where(empty, zero, value.upper))
 
     # The walk.
 
@@ -169,25 +219,40 @@ class Interpreter:
     def _operation(self, eqn: JaxprEqn, inputs: list[Node]) -> list[Node]:
         primitive = eqn.primitive
         avals = [var.aval for var in eqn.outvars]
-        if not any(map(_needs_rule, (*avals, *(n.aval for n in inputs)))) and not any(
-            isinstance(n._value, Ternary) or n._natural is not None for n in inputs
-        ):
+        if not any(map(_needs_rule, avals)) and all(n.is_exact for n in inputs):
             params = primitive.get_bind_params(eqn.params)
             results = primitive.bind(*map(self.value, inputs), **params)
             results = results if primitive.multiple_results else [results]
-            return [self.exact(r, aval) for r, aval in zip(results, avals, strict=True)]
-        rule = rules.get(primitive)
-        if primitive not in understands_undecided_integers and any(
-            isinstance(n._value, Ternary) and n.aval.dtype != bool for n in inputs
-        ):
-            why = "computes with an integer that is undecided over the box"
-            raise UnsupportedPrimitiveError(unsupported_message(primitive.name, self._source, why))
+            nodes = [self.exact(r, aval) for r, aval in zip(results, avals, strict=True)]
+            if any(n.empty is not None or n.lack is not None for n in inputs):
+                self._spread(primitive, inputs, eqn.params, nodes)
+            return nodes
+        if primitive in structured:
+            try:
+                return structured[primitive](self, inputs, eqn.params, avals)
+            except UnsupportedPrimitiveError as error:
+                raise _located(error, primitive, self._source) from None
+        undecided = any(n.is_undecided_integer for n in inputs)
+        rule = (integer_rules if undecided else rules).get(primitive)
         if rule is None:
-            raise UnsupportedPrimitiveError(unsupported_message(primitive.name, self._source))
-        return self._apply(rule, eqn, inputs, avals)
+            why = "computes with an integer that is undecided over the box" if undecided else ""
+            raise UnsupportedPrimitiveError(unsupported_message(primitive.name, self._source, why))
+        nodes = self.apply(rule, primitive, eqn.params, inputs, avals)
+        for node in nodes:
+            if primitive in transparent and inputs[0].near is not None:
+                node.near = primitive.bind(inputs[0].near, **eqn.params)
+        return nodes
 
-    def _apply(self, rule: Callable[..., Any], eqn: JaxprEqn, inputs: list[Node], avals: list[Any]) -> list[Node]:
-        primitive, params, source = eqn.primitive, eqn.params, self._source
+    def apply(
+        self,
+        rule: Callable[..., Any],
+        primitive: Primitive,
+        params: dict[str, Any],
+        inputs: list[Node],
+        avals: list[Any],
+    ) -> list[Node]:
+        """Applies a rule, unless the normal form of the result makes it needless."""
+        source = self._source
 
         def natural() -> Any:
             try:
@@ -197,7 +262,9 @@ class Interpreter:
 
         if primitive.multiple_results:
             results = natural()
-            return [self.new(aval, r) for r, aval in zip(results, avals, strict=True)]
+            nodes = [self.new(aval, r) for r, aval in zip(results, avals, strict=True)]
+            self.mark(primitive, inputs, params, nodes, formed=False)
+            return nodes
         (aval,) = avals
         form = self._form_of(primitive, params, inputs, aval)
         if form is None:
@@ -205,13 +272,44 @@ class Interpreter:
             if primitive in transparent:
                 node.infinite = inputs[0].infinite
             node.real = inputs[0].real if primitive in keeps_infinity else True
+            self.mark(primitive, inputs, params, [node], formed=False)
             return [node]
         depth = 1 + max((n.depth for n in inputs if n._natural is not None), default=0)
         node = Node(aval, self._number(), natural=natural, form=form, depth=depth)
         node.real = inputs[0].real if primitive in keeps_infinity else True
+        self.mark(primitive, inputs, params, [node], formed=True)
         if depth > _MAX_DEPTH:
             self.value(node)
         return [node]
+
+    def mark(
+        self, primitive: Primitive, inputs: list[Node], params: dict[str, Any], nodes: list[Node], *, formed: bool
+    ) -> None:
+        """Marks what is nowhere defined and, if asked for, how well the rest is."""
+        self._spread(primitive, inputs, params, nodes)
+        for node in nodes:
+            # What has a form is defined wherever its variables are.
+            known = formed and (not self.decorated or (node.form is not None and continuous(node.form)))
+            if primitive in domains and not known:
+                found: Domain = domains[primitive]([*map(self.value, inputs)], params, self.value(node))
+                if not formed:
+                    node.empty = joined(node.empty, None if found.nowhere is None else found.nowhere.astype(MARK))
+                if self.decorated:
+                    node.lack = joined(node.lack, found.lack)
+            if self.decorated and not formed and is_float(node.aval):
+                value = self.value(node)
+                assert isinstance(value, Interval)
+                limits = jnp.where(_bounded(value), 0, UNBOUNDED).astype(MARK)
+                limits = jnp.broadcast_to(limits, node.aval.shape)
+                node.lack = limits if node.lack is None else jnp.maximum(node.lack, limits)
+
+    def _spread(self, primitive: Primitive, inputs: list[Node], params: dict[str, Any], nodes: list[Node]) -> None:
+        avals = [n.aval for n in nodes]
+        operands = [n._value if n.is_exact else n.aval for n in inputs]
+        empties = spread(primitive, [n.empty for n in inputs], operands, params, avals, unknown=False)
+        lacks = spread(primitive, [n.lack for n in inputs], operands, params, avals, unknown=True)
+        for node, empty, lack in zip(nodes, empties, lacks, strict=True):
+            node.empty, node.lack = empty, lack
 
     def _form_of(
         self, primitive: Primitive, params: dict[str, Any], inputs: list[Node], aval: Any
@@ -278,6 +376,25 @@ def _needs_rule(aval: Any) -> bool:
     return is_float(aval) or jnp.issubdtype(aval.dtype, jnp.complexfloating)
 
 
+def is_key(aval: Any) -> bool:
+    """Whether values of this type are random keys."""
+    return jnp.issubdtype(aval.dtype, jax.dtypes.extended)
+
+
+def _bounded(x: Interval) -> Array:
+    return jnp.isfinite(x.lower) & jnp.isfinite(x.upper)
+
+
+def empty_where(empty: Array, x: Interval) -> Interval:
+    """The empty set where `empty` holds; of integers, a range whose ends are in the wrong order."""
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        first, last = jnp.asarray(jnp.inf, x.dtype), jnp.asarray(-jnp.inf, x.dtype)
+    else:
+        info = jnp.iinfo(x.dtype)
+        first, last = jnp.asarray(info.max, x.dtype), jnp.asarray(info.min, x.dtype)
+    return Interval._make(jnp.where(empty, first, x.lower), jnp.where(empty, last, x.upper))
+
+
 def source_of(eqn: JaxprEqn) -> str:
     """The user's line that an equation comes from."""
     return source_info_util.summarize(eqn.source_info)
@@ -317,12 +434,14 @@ def point(x: Any) -> Interval:
     return Interval._make(*normalised(array, array))
 
 
-def clean(x: Interval) -> Interval:
-    """A user's interval without subnormal or NaN ends; a point stays one."""
+def clean(x: Interval) -> tuple[Interval, Array | None]:
+    """A user's interval without subnormal ends, and whether any entry of it is empty; a point stays one."""
     if ia.is_point(x):
-        return point(x.lower)
+        return point(x.lower), None
     format_of(x.lower.dtype)
-    return Interval._make(*normalised(x.lower, x.upper))
+    empty = ~(x.lower <= x.upper)
+    zero = jnp.zeros((), x.lower.dtype)
+    return Interval._make(*normalised(jnp.where(empty, zero, x.lower), jnp.where(empty, zero, x.upper))), empty.any()
 
 
 def closed(jaxpr: Any) -> ClosedJaxpr:

@@ -1,6 +1,7 @@
 """Intervals: pairs of bounds, as a pytree."""
 
-import decimal
+import operator
+from collections.abc import Callable
 from typing import Any, final
 
 import jax
@@ -11,6 +12,8 @@ from jax.core import Tracer
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Bool, Float
 
+from ._bits import at_most, order
+from ._decimals import enclosing_floats, lower_decimal, upper_decimal
 from ._rounding import format_of, outward
 
 
@@ -18,11 +21,16 @@ def _is_traced(x: Any) -> bool:
     return isinstance(x, Tracer)
 
 
-def _as_bound(name: str, value: Any) -> Array:
+def _as_bound(name: str, value: Any, where: str = "Interval") -> Array:
+    if isinstance(value, Interval):
+        raise TypeError(
+            f"{where}: `{name}` is an Interval, but only an array of floats can stand here. Take its `.lower`, "
+            "`.upper` or `.midpoint`."
+        )
     array = jnp.asarray(value)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
-            f"Interval: `{name}` must be an array of floats, got dtype {array.dtype}. Integers and booleans "
+            f"{where}: `{name}` must be an array of floats, got dtype {array.dtype}. Integers and booleans "
             "need no interval: pass them to the enclosed function as they are, or convert with `.astype(float)`."
         )
     return array
@@ -34,8 +42,14 @@ class Interval:
     """Closed intervals of real numbers, one per entry of an array.
 
     An infinite end means that the interval is unbounded there; infinity itself is not a member (IEEE 1788-2015, clause
-    4.2). A registered pytree of two leaves, so it passes through `jax.jit`, `jax.vmap` and `jax.tree.map`. Concrete
-    bounds are checked when an interval is made; traced ones can not be.
+    4.2). The empty set has the ends `inf` and `−inf`. A registered pytree of two leaves, so it passes through
+    `jax.jit`, `jax.vmap` and `jax.tree.map`.
+
+    Concrete bounds are checked when an interval is made. Traced ones cannot be: an interval whose lower bound exceeds
+    its upper one, or that has a NaN among them, is empty then.
+
+    `+ − * / @ **`, unary minus, `abs` and the comparisons enclose what they do to arrays; anything else is enclosed by
+    `inclusion`. Enclosures of integers that are undecided over a box (of `argmax`, say) have an integer dtype.
 
     Attributes:
         lower: Lower bounds, any shape.
@@ -47,6 +61,7 @@ class Interval:
     """
 
     __slots__ = ("lower", "upper")
+    __array_ufunc__ = None  # so that NumPy leaves `array + interval` to the interval
 
     lower: Float[Array, "..."]
     upper: Float[Array, "..."]
@@ -60,7 +75,8 @@ class Interval:
 
         Raises:
             TypeError: a bound is no float array, or the dtypes differ.
-            ValueError: the shapes differ, or a concrete bound is NaN, or a concrete lower bound exceeds its upper one.
+            ValueError: the shapes differ, or a concrete bound is NaN, or a concrete lower bound exceeds its upper one,
+                or both are the same infinity, which no number reaches.
         """
         low, upp = _as_bound("lower", lower), _as_bound("upper", upper)
         if low.shape != upp.shape:
@@ -73,7 +89,9 @@ class Interval:
                 f"Interval: `lower` has dtype {low.dtype}, `upper` has dtype {upp.dtype}. Convert one of them, but "
                 "mind that rounding to a shorter format may move a bound inwards."
             )
-        if not (_is_traced(low) or _is_traced(upp)):
+        if _is_traced(low) or _is_traced(upp):
+            low, upp = _empty_unless((low <= upp) & (low < jnp.inf) & (upp > -jnp.inf), low, upp)
+        else:
             _check_bounds(np.asarray(low), np.asarray(upp))
         object.__setattr__(self, "lower", low)
         object.__setattr__(self, "upper", upp)
@@ -105,6 +123,8 @@ class Interval:
         """Rebuilds an interval from whatever JAX puts in place of the leaves."""
         return cls._make(*children)
 
+    # Construction.
+
     @classmethod
     def point(cls, x: Any) -> "Interval":
         """The interval that holds one number in each entry.
@@ -114,9 +134,9 @@ class Interval:
 
         Raises:
             TypeError: `x` is not an array of floats.
-            ValueError: a concrete entry of `x` is NaN.
+            ValueError: a concrete entry of `x` is NaN or infinite.
         """
-        array = _as_bound("x", x)
+        array = _as_bound("x", x, "Interval.point")
         if not _is_traced(array):
             _check_bounds(np.asarray(array), np.asarray(array))
         return cls._make(array, array)
@@ -127,21 +147,80 @@ class Interval:
 
         Args:
             midpoint: Centres, any shape.
-            radius: Non-negative radii, of the shape of `midpoint` or a scalar.
+            radius: Non-negative radii, of a shape that broadcasts to that of `midpoint`.
 
         Raises:
-            TypeError: an argument is not an array of floats.
-            ValueError: a concrete radius is negative or NaN, or a concrete midpoint is NaN.
+            TypeError: an argument is not an array of floats, or they have different dtypes.
+            ValueError: a concrete radius is negative or NaN, or a concrete midpoint is NaN or infinite.
         """
-        mid, rad = _as_bound("midpoint", midpoint), _as_bound("radius", radius)
+        where = "Interval.from_midpoint"
+        mid, rad = _as_bound("midpoint", midpoint, where), _as_bound("radius", radius, where)
+        if isinstance(radius, float):  # a Python number takes the format of the midpoint, rounded up
+            rad = jnp.asarray(
+                enclosing_floats(radius, np.dtype(mid.dtype))[1] if np.isfinite(radius) else radius, mid.dtype
+            )
+        if mid.dtype != rad.dtype:
+            raise TypeError(
+                f"{where}: `midpoint` has dtype {mid.dtype}, `radius` has dtype {rad.dtype}. Convert one of them, "
+                "but mind that a shorter format may round the radius down."
+            )
+        if rad.ndim > mid.ndim or any(
+            n not in (1, m) for n, m in zip(reversed(rad.shape), reversed(mid.shape), strict=False)
+        ):
+            raise ValueError(
+                f"{where}: `radius` of shape {rad.shape} does not broadcast to `midpoint` of shape {mid.shape}."
+            )
         if not _is_traced(rad) and not bool(np.all(np.asarray(rad) >= 0)):
             raise ValueError(
-                f"Interval.from_midpoint: `radius` must be non-negative, got a smallest value of "
-                f"{np.asarray(rad).min()}. Pass `abs(radius)` if its sign has no meaning."
+                f"{where}: `radius` must be non-negative, got a smallest value of {np.asarray(rad).min()}. Pass "
+                "`abs(radius)` if its sign has no meaning."
             )
-        if not _is_traced(mid) and bool(np.any(np.isnan(np.asarray(mid)))):
-            raise ValueError("Interval.from_midpoint: `midpoint` holds NaN. Remove such rows first.")
-        return cls._make(*outward(mid - rad, mid + rad))
+        if not _is_traced(mid) and not bool(np.all(np.isfinite(np.asarray(mid)))):
+            raise ValueError(f"{where}: `midpoint` holds NaN or infinity. Remove such rows first.")
+        rad = jnp.broadcast_to(rad, mid.shape)
+        lower, upper = outward(mid - rad, mid + rad)
+        # Decided by bits: XLA takes a subnormal radius for zero.
+        exact = order(rad) == 0
+        lower, upper = jnp.where(exact, mid, lower), jnp.where(exact, mid, upper)
+        if _is_traced(mid) or _is_traced(rad):
+            lower, upper = _empty_unless(jnp.isfinite(mid) & (rad >= 0), lower, upper)
+        return cls._make(lower, upper)
+
+    @classmethod
+    def enclosing(cls, value: Any, dtype: DTypeLike | None = None) -> "Interval":
+        """The smallest intervals around numbers that need not be representable.
+
+        Args:
+            value: A number or the text of one: `"0.1"`, `Fraction(1, 3)`, `Decimal("0.1")`, an integer, a float (which
+                is what it is: `0.1` is not a tenth); or nested sequences of them, or an array.
+            dtype: float32 or float64; JAX's default float if not given.
+
+        Raises:
+            TypeError: an entry is no real number, or the dtype is no other than these two.
+            ValueError: an entry is text that is no number, or is NaN or infinite.
+
+        >>> tenth = Interval.enclosing("0.1", jnp.float32)
+        >>> bool(tenth.lower < tenth.upper)
+        True
+        """
+        kind = np.dtype(jnp.result_type(float) if dtype is None else dtype)
+        format_of(kind)
+        lower, upper = enclosing_floats(value, kind)
+        return cls._make(jnp.asarray(lower), jnp.asarray(upper))
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> "Interval":
+        """Empty sets, of which every property is NaN (IEEE 1788, `empty`)."""
+        kind = jnp.result_type(float) if dtype is None else dtype
+        return cls._make(jnp.full(shape, jnp.inf, kind), jnp.full(shape, -jnp.inf, kind))
+
+    @classmethod
+    def entire(cls, shape: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> "Interval":
+        """All real numbers in each entry: nothing is known (IEEE 1788, `entire`)."""
+        kind = jnp.result_type(float) if dtype is None else dtype
+        return cls._make(jnp.full(shape, -jnp.inf, kind), jnp.full(shape, jnp.inf, kind))
+
+    # Shape.
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -166,56 +245,187 @@ class Interval:
     def __len__(self) -> int:
         return len(self.lower)
 
+    def __getitem__(self, index: Any) -> "Interval":
+        return Interval._make(self.lower[index], self.upper[index])
+
+    def reshape(self, *shape: Any) -> "Interval":
+        """The same intervals in another shape, as `jnp.reshape` would have it."""
+        return Interval._make(self.lower.reshape(*shape), self.upper.reshape(*shape))
+
+    def astype(self, dtype: DTypeLike) -> "Interval":
+        """The same intervals in another float format, rounded outwards."""
+        return _enclosed("astype", lambda x: x.astype(dtype), np.dtype(dtype))(self)
+
+    # What is asked of them.
+
+    @property
+    def is_empty(self) -> Bool[Array, "..."]:
+        """Whether an interval holds no number."""
+        return ~(self.lower <= self.upper)
+
+    @property
+    def is_entire(self) -> Bool[Array, "..."]:
+        """Whether an interval holds every number, which says nothing. Divergence is legal, and this asks for it."""
+        return (self.lower == -jnp.inf) & (self.upper == jnp.inf)
+
+    @property
+    def is_bounded(self) -> Bool[Array, "..."]:
+        """Whether both ends are finite; the empty set is bounded."""
+        return self.is_empty | (jnp.isfinite(self.lower) & jnp.isfinite(self.upper))
+
+    @property
+    def is_singleton(self) -> Bool[Array, "..."]:
+        """Whether an interval holds one number alone."""
+        return jnp.isfinite(self.lower) & (order(self.lower) == order(self.upper))
+
     @property
     def width(self) -> Float[Array, "..."]:
-        """`upper − lower`, rounded up (IEEE 1788, `wid`)."""
+        """`upper − lower`, rounded up; NaN for the empty set (IEEE 1788, `wid`)."""
         width = jnp.maximum(_up(self.upper - self.lower), 0.0)
-        return jnp.where(self.lower == self.upper, jnp.zeros_like(width), width)
+        width = jnp.where(order(self.lower) == order(self.upper), jnp.zeros_like(width), width)
+        return self._unless_empty(width)
 
     @property
     def midpoint(self) -> Float[Array, "..."]:
-        """A finite number in the middle, up to rounding; 0 if both ends are infinite (IEEE 1788, `mid`)."""
+        """A finite member in the middle, up to rounding; 0 if both ends are infinite (IEEE 1788, `mid`)."""
         fmt = format_of(self.dtype)
         low, upp = (jnp.clip(end, -fmt.max, fmt.max) for end in (self.lower, self.upper))
         # Halves first: the sum of the ends may overflow. Their sum may leave a thin interval, hence the clip.
-        return jnp.clip(0.5 * low + 0.5 * upp, self.lower, self.upper)
+        middle = jnp.clip(0.5 * low + 0.5 * upp, self.lower, self.upper)
+        # Between subnormal ends, XLA computes zero, which need not be a member.
+        inside = at_most(self.lower, middle) & at_most(middle, self.upper)
+        return self._unless_empty(jnp.where(inside, middle, self.lower))
 
     @property
     def radius(self) -> Float[Array, "..."]:
         """The smallest distance from `midpoint` that covers the interval, rounded up (IEEE 1788, `rad`)."""
         middle = self.midpoint
         radius = jnp.maximum(_up(self.upper - middle), _up(middle - self.lower))
-        return jnp.where(self.lower == self.upper, jnp.zeros_like(radius), radius)
+        radius = jnp.where(order(self.lower) == order(self.upper), jnp.zeros_like(radius), radius)
+        return self._unless_empty(radius)
 
     @property
     def magnitude(self) -> Float[Array, "..."]:
         """The largest absolute value in the interval (IEEE 1788, `mag`)."""
-        return jnp.maximum(jnp.abs(self.lower), jnp.abs(self.upper))
+        return self._unless_empty(jnp.maximum(jnp.abs(self.lower), jnp.abs(self.upper)))
 
     @property
     def mignitude(self) -> Float[Array, "..."]:
         """The smallest absolute value in the interval (IEEE 1788, `mig`)."""
-        return jnp.maximum(jnp.maximum(self.lower, -self.upper), 0.0)
+        return self._unless_empty(jnp.maximum(jnp.maximum(self.lower, -self.upper), 0.0))
+
+    def _unless_empty(self, value: Array) -> Array:
+        return jnp.where(self.is_empty, jnp.nan, value)
 
     def contains(self, x: ArrayLike) -> Bool[Array, "..."]:
-        """Whether each interval contains the number in the same place of `x`; NaN and infinity never are members."""
+        """Whether each interval contains the number in the same place of `x`; NaN and infinity never are members.
+
+        Args:
+            x: Numbers, of a shape that broadcasts with that of the intervals. A number that the dtype of the intervals
+                cannot hold exactly is compared after rounding: use `enclosing(x).subset(interval)` to be rigorous.
+        """
         x = jnp.asarray(x, self.dtype)
-        return (self.lower <= x) & (x <= self.upper) & jnp.isfinite(x)
+        return at_most(self.lower, x) & at_most(x, self.upper) & jnp.isfinite(x)
 
     def subset(self, other: "Interval") -> Bool[Array, "..."]:
-        """Whether each interval lies within the one in the same place of `other`."""
-        return (other.lower <= self.lower) & (self.upper <= other.upper)
+        """Whether each interval lies within the one in the same place of `other` (IEEE 1788, `subset`)."""
+        return self.is_empty | (at_most(other.lower, self.lower) & at_most(self.upper, other.upper))
+
+    def interior(self, other: "Interval") -> Bool[Array, "..."]:
+        """Whether each interval lies in the interior of the one in its place in `other` (IEEE 1788, `interior`)."""
+        below = ~at_most(self.lower, other.lower) | (other.lower == -jnp.inf)
+        above = ~at_most(other.upper, self.upper) | (other.upper == jnp.inf)
+        return self.is_empty | (below & above & ~other.is_empty)
+
+    def disjoint(self, other: "Interval") -> Bool[Array, "..."]:
+        """Whether the intervals in the same place have no number in common (IEEE 1788, `disjoint`)."""
+        apart = ~at_most(self.lower, other.upper) | ~at_most(other.lower, self.upper)
+        return self.is_empty | other.is_empty | apart
 
     def hull(self, other: "Interval") -> "Interval":
-        """The smallest intervals that contain both (IEEE 1788, `convexHull`)."""
+        """The smallest intervals that contain both; see `hull`."""
+        from ._sets import hull  # `_sets` is about intervals
+
         return hull(self, other)
 
     def intersection(self, other: "Interval") -> "Interval":
         """The numbers in both; see `intersection`."""
+        from ._sets import intersection
+
         return intersection(self, other)
 
-    def __getitem__(self, index: Any) -> "Interval":
-        return Interval._make(self.lower[index], self.upper[index])
+    def split(self, parts: int = 2, *, at: int | tuple[int, ...] | None = None) -> "Interval":
+        """Cuts a box along one of its entries; see `split`."""
+        from ._sets import split
+
+        return split(self, parts, at=at)
+
+    # Arithmetic: what the operators do to arrays, enclosed.
+
+    def __add__(self, other: Any) -> "Interval":
+        return _enclosed("add", operator.add)(self, other)
+
+    def __radd__(self, other: Any) -> "Interval":
+        return _enclosed("add", operator.add)(other, self)
+
+    def __sub__(self, other: Any) -> "Interval":
+        return _enclosed("sub", operator.sub)(self, other)
+
+    def __rsub__(self, other: Any) -> "Interval":
+        return _enclosed("sub", operator.sub)(other, self)
+
+    def __mul__(self, other: Any) -> "Interval":
+        return _enclosed("mul", operator.mul)(self, other)
+
+    def __rmul__(self, other: Any) -> "Interval":
+        return _enclosed("mul", operator.mul)(other, self)
+
+    def __truediv__(self, other: Any) -> "Interval":
+        return _enclosed("truediv", operator.truediv)(self, other)
+
+    def __rtruediv__(self, other: Any) -> "Interval":
+        return _enclosed("truediv", operator.truediv)(other, self)
+
+    def __matmul__(self, other: Any) -> "Interval":
+        return _enclosed("matmul", operator.matmul)(self, other)
+
+    def __rmatmul__(self, other: Any) -> "Interval":
+        return _enclosed("matmul", operator.matmul)(other, self)
+
+    def __pow__(self, exponent: Any) -> "Interval":
+        if isinstance(exponent, int):  # a power of whole numbers, not of reals: defined for negative bases as well
+            return _enclosed("pow", lambda x: x**exponent, exponent)(self)
+        return _enclosed("pow", operator.pow)(self, exponent)
+
+    def __rpow__(self, base: Any) -> "Interval":
+        return _enclosed("pow", operator.pow)(base, self)
+
+    def __neg__(self) -> "Interval":
+        return _enclosed("neg", operator.neg)(self)
+
+    def __pos__(self) -> "Interval":
+        return self
+
+    def __abs__(self) -> "Interval":
+        return _enclosed("abs", abs)(self)
+
+    def __lt__(self, other: Any) -> Any:
+        return _enclosed("lt", operator.lt)(self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return _enclosed("le", operator.le)(self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return _enclosed("gt", operator.gt)(self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return _enclosed("ge", operator.ge)(self, other)
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise TypeError(
+            "An Interval is no array: NumPy and jax.numpy would drop one of its bounds. Enclose the function, "
+            "`inclusion(f)(interval)`, or take `.lower`, `.upper` or `.midpoint`."
+        )
 
     def __repr__(self) -> str:
         if not (isinstance(self.lower, Array) and isinstance(self.upper, Array)):
@@ -226,11 +436,27 @@ class Interval:
         if low.size > 1000:
             return f"Interval(shape={low.shape}, dtype={low.dtype})"
         pairs = [
-            f"[{_decimal(a, decimal.ROUND_FLOOR)}, {_decimal(b, decimal.ROUND_CEILING)}]"
+            f"[{lower_decimal(a)}, {upper_decimal(b)}]" if a <= b else "∅"
             for a, b in zip(low.ravel().tolist(), upp.ravel().tolist(), strict=True)
         ]
         text = np.array(pairs, dtype=object).reshape(low.shape).tolist()
         return f"Interval({str(text).replace(chr(39), '')}, dtype={low.dtype})"
+
+
+_operations: dict[Any, Callable[..., Any]] = {}
+
+
+def _enclosed(name: str, operation: Callable[..., Any], *static: Any) -> Callable[..., Any]:
+    from ._inclusion import inclusion  # which is about functions of intervals
+
+    key = (name, *static)
+    if key not in _operations:
+        _operations[key] = inclusion(operation)
+    return _operations[key]
+
+
+def _empty_unless(keep: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+    return jnp.where(keep, lower, jnp.inf), jnp.where(keep, upper, -jnp.inf)
 
 
 def _check_bounds(low: np.ndarray, upp: np.ndarray) -> None:
@@ -244,7 +470,13 @@ def _check_bounds(low: np.ndarray, upp: np.ndarray) -> None:
         where = _first(low > upp)
         raise ValueError(
             f"Interval: `lower` exceeds `upper` at index {where}: {low[where]} > {upp[where]}. Swap them, or take "
-            "`jnp.minimum` and `jnp.maximum` of the two."
+            "`jnp.minimum` and `jnp.maximum` of the two; the empty set is `Interval.empty(shape)`."
+        )
+    infinite = np.isinf(low) & (low == upp)
+    if np.any(infinite):
+        raise ValueError(
+            f"Interval: both ends are {low[_first(infinite)]} at index {_first(infinite)}, and infinity is no "
+            "number. Pass a finite end on the other side."
         )
 
 
@@ -254,94 +486,3 @@ def _first(mask: np.ndarray) -> tuple[int, ...]:
 
 def _up(x: Array) -> Array:
     return outward(x, x)[1]
-
-
-def _decimal(value: float, direction: str) -> str:
-    """A short decimal on the safe side of `value`."""
-    if not np.isfinite(value):
-        return str(value)
-    context = decimal.Context(prec=7, rounding=direction)
-    return f"{float_text(context.create_decimal_from_float(value))}"
-
-
-def float_text(value: decimal.Decimal) -> str:
-    """Decimal digits without trailing zeros."""
-    if value == 0:
-        return "0"
-    value = value.normalize()
-    exponent = value.adjusted()
-    return f"{value:f}" if -5 <= exponent <= 7 else f"{value:e}"
-
-
-def hull(first: Interval, second: Interval) -> Interval:
-    """The smallest intervals that contain both (IEEE 1788-2015, clause 9.3, `convexHull`).
-
-    Args:
-        first: Intervals of any shape.
-        second: Intervals of a shape and dtype that fit those of `first`.
-    """
-    return Interval._make(jnp.minimum(first.lower, second.lower), jnp.maximum(first.upper, second.upper))
-
-
-def intersection(first: Interval, second: Interval) -> Interval:
-    """The numbers in both (IEEE 1788-2015, clause 9.3, `intersection`).
-
-    Args:
-        first: Intervals of any shape.
-        second: Intervals of a shape and dtype that fit those of `first`.
-
-    Returns:
-        The intersection. Where it is empty, which an `Interval` cannot express, `lower > upper` in the traced case.
-
-    Raises:
-        ValueError: the bounds are concrete and some intersection is empty.
-    """
-    lower = jnp.maximum(first.lower, second.lower)
-    upper = jnp.minimum(first.upper, second.upper)
-    if not _is_traced(lower) and not _is_traced(upper) and bool(jnp.any(lower > upper)):
-        raise ValueError(
-            "intersection: the intervals at index "
-            f"{_first(np.asarray(lower > upper))} have no number in common. Two enclosures of one quantity "
-            "always have: check that these are enclosures of the same."
-        )
-    return Interval._make(lower, upper)
-
-
-@final
-@jax.tree_util.register_pytree_node_class
-class Ternary:
-    """What is known of a condition over a box: it may hold somewhere, and it may fail somewhere.
-
-    The comparison of overlapping intervals is undecided: both are possible. (IEEE 1788-2015, clause 10.5, returns the
-    set of possible outcomes likewise.)
-
-    Attributes:
-        can_be_true: Whether the condition may hold at some point of the box.
-        can_be_false: Whether it may fail at some point.
-    """
-
-    __slots__ = ("can_be_false", "can_be_true")
-
-    can_be_true: Bool[Array, "..."]
-    can_be_false: Bool[Array, "..."]
-
-    def __init__(self, can_be_true: Any, can_be_false: Any) -> None:
-        self.can_be_true = can_be_true
-        self.can_be_false = can_be_false
-
-    def tree_flatten(self) -> tuple[Any, None]:
-        """Leaves, for JAX."""
-        return (self.can_be_true, self.can_be_false), None
-
-    @classmethod
-    def tree_unflatten(cls, _: None, children: Any) -> "Ternary":
-        """Rebuilds the pair from whatever JAX puts in place of the leaves."""
-        return cls(*children)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of both arrays."""
-        return self.can_be_true.shape
-
-    def __repr__(self) -> str:
-        return f"Ternary(can_be_true={self.can_be_true}, can_be_false={self.can_be_false})"

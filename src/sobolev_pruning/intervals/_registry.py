@@ -9,8 +9,15 @@ from jax.extend.core import ClosedJaxpr, Primitive
 
 _rules: dict[Primitive, Callable[..., Any]] = {}
 _inlined: dict[Primitive, Callable[[dict[str, Any]], ClosedJaxpr]] = {}
+_structured: dict[Primitive, Callable[..., Any]] = {}
+_integer_rules: dict[Primitive, Callable[..., Any]] = {}
 
 rules: Mapping[Primitive, Callable[..., Any]] = MappingProxyType(_rules)
+# For operands among which there is a range of integers.
+integer_rules: Mapping[Primitive, Callable[..., Any]] = MappingProxyType(_integer_rules)
+# Rules that need to know more of their operands than their enclosures: called with the walk, the nodes of the operands,
+# the parameters and the types of the results; they return nodes.
+structured: Mapping[Primitive, Callable[..., Any]] = MappingProxyType(_structured)
 inlined: Mapping[Primitive, Callable[[dict[str, Any]], ClosedJaxpr]] = MappingProxyType(_inlined)
 
 
@@ -33,6 +40,22 @@ def defrule(primitive: Primitive, law: Callable[..., Any], *static: Any) -> None
     _rules[primitive] = partial(law, primitive, *static)
 
 
+def defstructured(primitive: Primitive, law: Callable[..., Any]) -> None:
+    """Declares a rule that works on the nodes of the walk.
+
+    Raises:
+        ValueError: the primitive has a rule already.
+    """
+    _refuse_second(primitive)
+    _structured[primitive] = law
+
+
+def definteger(primitive: Primitive, law: Callable[..., Any], *static: Any) -> None:
+    """Declares the law that `primitive` obeys where an operand is a range of integers."""
+    assert primitive not in _integer_rules
+    _integer_rules[primitive] = partial(law, primitive, *static)
+
+
 def definline(primitive: Primitive, body: Callable[[dict[str, Any]], ClosedJaxpr]) -> None:
     """Declares that `primitive` calls the jaxpr that `body` finds in its parameters, and does nothing else.
 
@@ -44,7 +67,7 @@ def definline(primitive: Primitive, body: Callable[[dict[str, Any]], ClosedJaxpr
 
 
 def _refuse_second(primitive: Primitive) -> None:
-    if primitive in _rules or primitive in _inlined:
+    if primitive in _rules or primitive in _inlined or primitive in _structured:
         raise ValueError(
             f"The primitive `{primitive.name}` has an interval rule already. A second one would silently replace a "
             "tested enclosure; register a rule for a primitive of your own instead."
@@ -94,4 +117,4 @@ def unsupported_message(name: str, source: str | None = None, why: str = "") -> 
 
 def supported_primitives() -> tuple[str, ...]:
     """The names of all primitives that have a rule, sorted."""
-    return tuple(sorted(p.name for p in (*_rules, *_inlined)))
+    return tuple(sorted(p.name for p in (*_rules, *_inlined, *_structured)))

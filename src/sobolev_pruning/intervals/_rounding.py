@@ -8,8 +8,8 @@ Every bound that a rule computes is moved away from the interval by a margin tha
 * *measured and doubled* for elementary functions, by `benchmarks/ulp_error.py`.
 
 XLA on a CPU reads subnormal numbers as zero and flushes subnormal results to zero. So no interval that a
-rule sees has a subnormal end (`normalised` establishes this where numbers enter), and every margin has an absolute
-part.
+rule sees has a subnormal end (`_bits.normalised` establishes this where numbers enter), and every margin has an
+absolute part.
 """
 
 import contextlib
@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -131,23 +130,6 @@ def gamma(n: int, dtype: DTypeLike) -> float:
     if nu >= 0.5:
         raise ValueError(f"A sum of {n} terms in {np.dtype(dtype)} has no useful error bound. Use float64.")
     return nu / (1 - nu) * (1 + 1e-6)
-
-
-def is_subnormal(x: Array) -> Array:
-    """Whether each entry is subnormal, read from its bits: XLA's own comparisons take it for zero."""
-    fmt = format_of(x.dtype)
-    magnitude = jax.lax.bitcast_convert_type(x, fmt.bits) & np.iinfo(fmt.bits).max
-    return (magnitude > 0) & (magnitude < (1 << fmt.mantissa))
-
-
-def normalised(lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Widens subnormal ends to zero or the smallest normal number, and NaN ends to infinity."""
-    tiny = format_of(lower.dtype).tiny
-    below = jnp.where(jnp.signbit(lower), -tiny, 0.0).astype(lower.dtype)
-    above = jnp.where(jnp.signbit(upper), 0.0, tiny).astype(lower.dtype)
-    low = jnp.where(is_subnormal(lower), below, lower)
-    upp = jnp.where(is_subnormal(upper), above, upper)
-    return unbounded_if_nan(low, upp)
 
 
 def bracket(value: Fraction, dtype: DTypeLike) -> tuple[float, float]:

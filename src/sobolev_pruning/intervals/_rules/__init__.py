@@ -4,6 +4,8 @@ from .._registry import rules
 from . import (
     bilinear,
     control,
+    indexing,
+    integers,
     linear,
     monotone,
     periodic,
@@ -16,6 +18,8 @@ from . import (
 __all__ = [
     "bilinear",
     "control",
+    "indexing",
+    "integers",
     "linear",
     "monotone",
     "periodic",

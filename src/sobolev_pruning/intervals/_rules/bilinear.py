@@ -1,9 +1,6 @@
 """Interval rules for products, quotients and dot products.
 
-A product takes its extremes at pairs of ends. A dot product is evaluated by midpoints and radii (S. Rump, Fast and
-parallel interval arithmetic, BIT 39, 1999): `X·Y ⊆ mX·mY ± (|mX|·rY + rX·(|mY| + rY))`, which for an exact factor is
-the range itself. Each float dot product of n terms is wrong by at most `γₙ·|mX|·|mY|` plus n flushed subnormals, for
-any order of summation. A dot product of midpoints that overflows says nothing.
+A product takes its extremes at pairs of ends. A dot product is evaluated by midpoints and radii (`_products.py`).
 """
 
 from typing import Any
@@ -14,9 +11,11 @@ from jax import Array, lax
 from jax.extend.core import Primitive
 
 from .. import _arithmetic as ia
+from .._interpret import Interpreter, Node
 from .._interval import Interval
-from .._registry import UnsupportedPrimitiveError, defrule
-from .._rounding import format_of, gamma, outward
+from .._products import Factor, factor_of, product_by_midpoints
+from .._registry import UnsupportedPrimitiveError, defrule, defstructured
+from .._rounding import format_of, outward
 
 
 def _mul(_: Primitive, x: Interval, y: Interval, **params: Any) -> Interval:
@@ -67,74 +66,30 @@ defrule(lax.mul_p, _mul)
 defrule(lax.div_p, _div)
 
 
-def _dot_general(
-    primitive: Primitive,
-    x: Interval,
-    y: Interval,
-    *,
-    dimension_numbers: Any,
-    precision: Any = None,
-    preferred_element_type: Any = None,
-    **params: Any,
-) -> Interval:
-    (contract, _), _ = dimension_numbers
-    n = max(int(np.prod([x.shape[d] for d in contract])), 1)
-    dtype = x.dtype
+def _dot_general(walk: Interpreter, inputs: list[Node], params: dict[str, Any], avals: list[Any]) -> list[Node]:
+    x, y = (_factor(walk, node) for node in inputs)
+    (contract, _), _ = params["dimension_numbers"]
+    n = max(int(np.prod([x.middle.shape[d] for d in contract])), 1)
+    dtype = x.middle.dtype
+    if y.middle.dtype != dtype:
+        raise UnsupportedPrimitiveError(f"multiplies {dtype} by {y.middle.dtype}; convert one of them first")
 
     def dot(a: Array, b: Array) -> Array:
         # Faster and less precise formats of accelerators would void the error bound.
-        return primitive.bind(
-            a,
-            b,
-            dimension_numbers=dimension_numbers,
-            precision=(lax.Precision.HIGHEST, lax.Precision.HIGHEST),
-            preferred_element_type=np.dtype(dtype),
-            **params,
-        )
+        exact = {"precision": (lax.Precision.HIGHEST, lax.Precision.HIGHEST), "preferred_element_type": np.dtype(dtype)}
+        return lax.dot_general_p.bind(a, b, **(params | exact))
 
-    if y.dtype != dtype:
-        raise UnsupportedPrimitiveError(f"multiplies {dtype} by {y.dtype}; convert one of them first")
-    tiny = format_of(dtype).tiny
-    relative = gamma(n + 2, dtype)
-
-    def rounding(m: Array) -> Array:
-        # The share of the error bound that the other factor multiplies: flushed to zero, it would be lost.
-        return jnp.where(m == 0, jnp.zeros((), dtype), jnp.maximum(relative * jnp.abs(m), tiny))
-
-    mx, rx = _midpoint_radius(x)
-    my, ry = _midpoint_radius(y)
-    middle = dot(mx, my)
-    if rx is None and ry is None:
-        radius = relative * dot(jnp.abs(mx), jnp.abs(my))
-    elif ry is None:
-        assert rx is not None
-        radius = dot(rx + rounding(mx), jnp.abs(my))
-    elif rx is None:
-        radius = dot(jnp.abs(mx), ry + rounding(my))
-    else:
-        radius = dot(jnp.abs(mx), ry + rounding(my)) + dot(rx, jnp.abs(my) + ry)
-    # The radius is a sum of non-negative terms, each computed with a few more roundings than n.
-    radius = radius * (1 + 2 * gamma(n + 8, dtype)) + 8 * n * tiny
-    # An unbounded operand has an infinite radius; where that meets a zero, NaN becomes unbounded. So does a middle
-    # that overflowed: the radius alone may well be finite.
-    known = jnp.isfinite(middle) & ~jnp.isnan(radius)
-    radius = jnp.where(known, radius, jnp.inf)
-    middle = jnp.where(known, middle, jnp.zeros((), dtype))
-    lower, upper = outward(middle - radius, middle + radius)
-    return Interval._make(lower, upper)
+    node = walk.new(avals[0], product_by_midpoints(dot, x, y, n))
+    walk.mark(lax.dot_general_p, inputs, params, [node], formed=False)
+    return [node]
 
 
-def _midpoint_radius(x: Interval) -> tuple[Array, Array | None]:
-    """A centre and a bound of the distance to both ends; the radius of a point is None."""
-    if ia.is_point(x):
-        return x.lower, None
-    bounded = jnp.isfinite(x.lower) & jnp.isfinite(x.upper)
-    zero = jnp.zeros((), x.dtype)
-    low, upp = jnp.where(bounded, x.lower, zero), jnp.where(bounded, x.upper, zero)
-    middle = jnp.where(low == upp, low, 0.5 * low + 0.5 * upp)
-    _, radius = outward(zero, jnp.maximum(upp - middle, middle - low))
-    radius = jnp.where(low == upp, zero, radius)
-    return middle, jnp.where(bounded, radius, jnp.inf)
+def _factor(walk: Interpreter, node: Node) -> Factor:
+    if node.near is not None:
+        return Factor(node.near, None, format_of(node.near.dtype).tiny)
+    value = walk.value(node)
+    assert isinstance(value, Interval)
+    return factor_of(value)
 
 
-defrule(lax.dot_general_p, _dot_general)
+defstructured(lax.dot_general_p, _dot_general)

@@ -8,8 +8,9 @@ from typing import Any
 from jax import lax
 from jax.extend.core import Primitive
 
-from .._interval import Interval, Ternary
+from .._interval import Interval
 from .._registry import defrule
+from .._ternary import Ternary
 
 ORDERED: tuple[Primitive, ...] = (
     lax.reduce_max_p,

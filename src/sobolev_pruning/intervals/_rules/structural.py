@@ -1,20 +1,22 @@
-"""Interval rules for primitives that only rearrange entries.
+"""Interval rules for primitives that only rearrange entries, and for conversions.
 
-Each entry of the result is one entry of an operand, so both ends take the same path and nothing is rounded. Indices
-must be
-exact: an index that depends on an interval is an integer that depends on one, which no rule produces.
+Each entry of the result is one entry of an operand, so both ends take the same path and nothing is rounded. Indices are
+exact here; `indexing.py` is about those that are not.
 """
 
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.extend.core import Primitive, primitives
 
 from .._arithmetic import is_point
-from .._interval import Interval, Ternary
-from .._registry import UnsupportedPrimitiveError, defrule
+from .._bits import flush_down_p, flush_up_p, order_p
+from .._interval import Interval
+from .._registry import UnsupportedPrimitiveError, definteger, defrule
 from .._rounding import format_of, outward, unbounded_if_nan
+from .._ternary import Ternary
 
 ONE_OPERAND: tuple[Primitive, ...] = (
     lax.broadcast_in_dim_p,
@@ -72,9 +74,9 @@ def _rearranged(primitive: Primitive, *operands: Any, **params: Any) -> Any:
     return Interval._make(low, primitive.bind(*upper, **params))
 
 
-def _gathered(primitive: Primitive, *operands: Any, **params: Any) -> Any:
+def gathered(primitive: Primitive, *operands: Any, **params: Any) -> Any:
     result = _rearranged(primitive, *operands, **params)
-    if isinstance(result, Interval):
+    if isinstance(result, Interval) and jnp.issubdtype(result.dtype, jnp.floating):
         # An index out of bounds may have filled an entry with NaN.
         return Interval._make(*unbounded_if_nan(result.lower, result.upper))
     return result
@@ -93,43 +95,75 @@ def _many_results(primitive: Primitive, *operands: Any, **params: Any) -> list[A
 
 
 for _primitive in ONE_OPERAND + MANY_OPERANDS:
-    defrule(_primitive, _gathered if _primitive is lax.gather_p else _rearranged)
+    defrule(_primitive, gathered if _primitive is lax.gather_p else _rearranged)
 for _primitive in MANY_RESULTS:
     defrule(_primitive, _many_results)
+INDEXED = (lax.gather_p, lax.dynamic_slice_p, lax.dynamic_update_slice_p, lax.scatter_p)
+for _primitive in ONE_OPERAND + MANY_OPERANDS:
+    if _primitive not in INDEXED:
+        definteger(_primitive, _rearranged)
+for _primitive in MANY_RESULTS:
+    definteger(_primitive, _many_results)
 
 
 def _convert(primitive: Primitive, x: Any, *, new_dtype: Any, **params: Any) -> Any:
-    """Conversion rounds to the new format; integers that it holds exactly stay points."""
-    to_float = jnp.issubdtype(new_dtype, jnp.floating)
+    """Conversion rounds to the new format; integers that it holds exactly stay points.
+
+    To an integer format, numbers are truncated towards zero; what may not fit can become any integer.
+    """
 
     def bind(end: Any) -> Any:
         return primitive.bind(end, new_dtype=new_dtype, **params)
 
+    to_float = jnp.issubdtype(new_dtype, jnp.floating)
+    if jnp.dtype(new_dtype) == jnp.bool_:
+        if isinstance(x, Ternary):
+            return x
+        if not isinstance(x, Interval):
+            return bind(x)
+        zero = (x.lower <= 0) & (x.upper >= 0)
+        return Ternary((x.lower != 0) | (x.upper != 0), zero)
     if isinstance(x, Ternary):
-        if to_float:
-            return Interval._make(bind(~x.can_be_false), bind(x.can_be_true))
-        return x  # 0, 1 or undecided: `cond` understands it, arithmetic does not
+        return Interval._make(bind(~x.can_be_false), bind(x.can_be_true))
     if not isinstance(x, Interval):
         value = bind(x)
         if x.dtype == bool or jnp.iinfo(x.dtype).bits <= format_of(new_dtype).mantissa:
             return Interval._make(value, value)
         return Interval._make(*outward(value, value))
     if not to_float:
-        if is_point(x):
-            return bind(x.lower)
-        raise UnsupportedPrimitiveError(
-            f"turns an interval into {jnp.dtype(new_dtype).name}, but integers have no intervals"
-        )
+        return bind(x.lower) if is_point(x) else _to_integers(bind, x, jnp.iinfo(new_dtype))
     if is_point(x):
         low = upp = bind(x.lower)
     else:
         low, upp = bind(x.lower), bind(x.upper)
-    if format_of(new_dtype).mantissa >= format_of(x.dtype).mantissa:
-        return Interval._make(low, upp)
-    return Interval._make(*outward(low, upp))
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        exact = jnp.iinfo(x.dtype).bits <= format_of(new_dtype).mantissa
+    else:
+        exact = format_of(new_dtype).mantissa >= format_of(x.dtype).mantissa
+    return Interval._make(low, upp) if exact else Interval._make(*outward(low, upp))
+
+
+def _to_integers(bind: Any, x: Interval, info: Any) -> Interval:
+    # The limits of a wide integer format may not be floats: the next smaller ones are safe.
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        fmt = format_of(x.dtype)
+        least, most = (float(np.asarray(v, x.dtype)) * (1 - fmt.eps) for v in (info.min, info.max))
+        fits = (x.lower >= least) & (x.upper <= most)
+    else:
+        source = jnp.iinfo(x.dtype)
+        fits = jnp.ones((), bool)
+        if source.min < info.min:
+            fits &= x.lower >= info.min
+        if source.max > info.max:
+            fits &= x.upper <= info.max
+    low, upp = bind(x.lower), bind(x.upper)
+    return Interval._make(
+        jnp.where(fits, low, jnp.asarray(info.min, info.dtype)), jnp.where(fits, upp, jnp.asarray(info.max, info.dtype))
+    )
 
 
 defrule(lax.convert_element_type_p, _convert)
+definteger(lax.convert_element_type_p, _convert)
 
 
 def _iota(primitive: Primitive, *operands: Any, **params: Any) -> Interval:
@@ -151,3 +185,20 @@ def _bits(primitive: Primitive, x: Any, **params: Any) -> Any:
 
 
 defrule(lax.bitcast_convert_type_p, _bits)
+
+
+def _normal_already(primitive: Primitive, x: Interval, **params: Any) -> Interval:
+    """No end is subnormal, so a step function that moves nothing but subnormal numbers moves no end."""
+    return x
+
+
+defrule(flush_down_p, _normal_already)
+defrule(flush_up_p, _normal_already)
+
+
+def _order(primitive: Primitive, x: Interval, **params: Any) -> Any:
+    low = primitive.bind(x.lower)
+    return low if is_point(x) else Interval._make(low, primitive.bind(x.upper))
+
+
+defrule(order_p, _order)

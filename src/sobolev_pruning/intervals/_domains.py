@@ -1,0 +1,167 @@
+"""Where the primitives are defined, and where they are continuous.
+
+A primitive without an entry is defined and continuous on all of its operands. The functions here take the operands and
+the enclosure of the result, and return two arrays of the result's shape: whether the function is *nowhere* defined on
+the box, and how well it is defined (`_decoration`: `COMMON`, `DISCONTINUOUS`, `UNDEFINED`). The second may err on the
+weak side; the first is true only where it is certain.
+
+Reference: IEEE 1788-2015, Table 9.1 (domains), clause 11.2 (restriction of a function to a box).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.extend.core import Primitive
+
+from ._decoration import COMMON, DISCONTINUOUS, UNDEFINED
+from ._dependence import MARK
+from ._interval import Interval
+from ._ternary import Ternary
+
+
+class Domain(NamedTuple):
+    """How a function is defined on a box; None for nowhere undefined, or nothing to add."""
+
+    nowhere: Array | None
+    lack: Array | None
+
+
+DomainOf = Callable[[list[Any], dict[str, Any], Any], Domain]
+
+
+def _lack(defined: Any, continuous: Any = True) -> Array:
+    return jnp.where(defined, jnp.where(continuous, COMMON, DISCONTINUOUS), UNDEFINED).astype(MARK)
+
+
+def as_interval(x: Any) -> Interval:
+    """An operand as an interval, also if it is exact."""
+    return x if isinstance(x, Interval) else Interval._make(x, x)
+
+
+def _between(low: float, high: float, *, open_ends: bool) -> DomainOf:
+    """One operand, defined on an interval."""
+
+    def domain(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+        (x,) = operands
+        if open_ends:
+            below = (x.upper < high) | (high == jnp.inf)
+            return Domain((x.upper <= low) | (x.lower >= high), _lack((x.lower > low) & below))
+        return Domain((x.upper < low) | (x.lower > high), _lack((x.lower >= low) & (x.upper <= high)))
+
+    return domain
+
+
+def _quotient(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    y = as_interval(operands[1])
+    return Domain((y.lower == 0) & (y.upper == 0), _lack((y.lower > 0) | (y.upper < 0)))
+
+
+def _remainder(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    x, y = map(as_interval, operands)
+    # Within one period there is no jump; beyond, it is not looked for.
+    largest = jnp.maximum(jnp.abs(x.lower), jnp.abs(x.upper))
+    least = jnp.maximum(y.lower, -y.upper)
+    same = (x.lower == x.upper) & (y.lower == y.upper)
+    return Domain((y.lower == 0) & (y.upper == 0), _lack((y.lower > 0) | (y.upper < 0), same | (largest < least)))
+
+
+def _atan2(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    y, x = operands
+    at_origin = (y.lower <= 0) & (y.upper >= 0) & (x.lower <= 0) & (x.upper >= 0)
+    only_origin = (y.lower == 0) & (y.upper == 0) & (x.lower == 0) & (x.upper == 0)
+    across = (x.lower < 0) & (y.lower < 0) & (y.upper >= 0)
+    return Domain(only_origin, _lack(~at_origin, ~across))
+
+
+def _integer_power(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    if params["y"] >= 0:
+        return Domain(None, None)
+    (x,) = operands
+    return Domain((x.lower == 0) & (x.upper == 0), _lack((x.lower > 0) | (x.upper < 0)))
+
+
+def _power(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    """`xʸ` for x > 0, for x = 0 if y > 0, and for any x ≠ 0 if y is an integer."""
+    x = operands[0]
+    y = operands[1] if isinstance(operands[1], Interval) else as_interval(operands[1].astype(x.dtype))
+    integer_inside = jnp.floor(y.upper) >= y.lower
+    is_integer = (y.lower == y.upper) & integer_inside
+    positive = (x.upper > 0) | ((x.upper >= 0) & (y.upper > 0))
+    somewhere = positive | (integer_inside & ((x.lower < 0) | (y.upper >= 0)))
+    away_from_zero = (x.lower > 0) | (x.upper < 0) | (y.lower >= 0)
+    everywhere = (x.lower > 0) | ((x.lower >= 0) & (y.lower > 0)) | (is_integer & away_from_zero)
+    return Domain(~somewhere, _lack(everywhere))
+
+
+def _poles(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    """Functions with poles: bounded on a bounded box only if there is none in it."""
+    return Domain(None, _lack(jnp.isfinite(result.lower) & jnp.isfinite(result.upper)))
+
+
+def _steps(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    """Step functions, and functions into the integers: continuous where they are constant."""
+    if isinstance(result, Ternary):
+        return Domain(None, _lack(True, ~(result.can_be_true & result.can_be_false)))
+    if not isinstance(result, Interval):
+        return Domain(None, None)
+    return Domain(None, _lack(True, result.lower == result.upper))
+
+
+def _conversion(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    """Between float formats, real numbers are taken for what they are; into integers there are steps."""
+    if jnp.issubdtype(params["new_dtype"], jnp.floating) and not isinstance(operands[0], Ternary):
+        return Domain(None, None)
+    return _steps(operands, params, result)
+
+
+def _anywhere(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    """Functions whose domain is not looked into: nothing is known."""
+    return Domain(None, jnp.full(result.lower.shape, UNDEFINED, MARK))
+
+
+def _gathered(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    """Constant indices move entries. Out of bounds, entries may be filled with NaN: those are unbounded."""
+    if not isinstance(result, Interval) or not isinstance(operands[0], Interval):
+        return Domain(None, None)
+    jumps = any(isinstance(x, Interval) and not jnp.issubdtype(x.dtype, jnp.floating) for x in operands[1:])
+    entire = (result.lower == -jnp.inf) & (result.upper == jnp.inf)
+    return Domain(None, _lack(~entire, not jumps))
+
+
+domains: dict[Primitive, DomainOf] = {
+    lax.log_p: _between(0.0, jnp.inf, open_ends=True),
+    lax.log1p_p: _between(-1.0, jnp.inf, open_ends=True),
+    lax.sqrt_p: _between(0.0, jnp.inf, open_ends=False),
+    lax.rsqrt_p: _between(0.0, jnp.inf, open_ends=True),
+    lax.asin_p: _between(-1.0, 1.0, open_ends=False),
+    lax.acos_p: _between(-1.0, 1.0, open_ends=False),
+    lax.acosh_p: _between(1.0, jnp.inf, open_ends=False),
+    lax.atanh_p: _between(-1.0, 1.0, open_ends=True),
+    lax.erf_inv_p: _between(-1.0, 1.0, open_ends=True),
+    lax.div_p: _quotient,
+    lax.rem_p: _remainder,
+    lax.atan2_p: _atan2,
+    lax.integer_pow_p: _integer_power,
+    lax.pow_p: _power,
+    lax.convert_element_type_p: _conversion,
+    lax.gather_p: _gathered,
+    **dict.fromkeys((lax.tan_p, lax.lgamma_p, lax.digamma_p), _poles),
+    **dict.fromkeys(
+        (
+            lax.sign_p,
+            lax.floor_p,
+            lax.ceil_p,
+            lax.round_p,
+            lax.nextafter_p,
+            lax.reduce_precision_p,
+            lax.argmax_p,
+            lax.argmin_p,
+        ),
+        _steps,
+    ),
+    **dict.fromkeys(
+        (lax.igamma_p, lax.igammac_p, lax.regularized_incomplete_beta_p, lax.polygamma_p, lax.zeta_p), _anywhere
+    ),
+}
