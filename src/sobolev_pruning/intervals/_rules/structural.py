@@ -27,6 +27,7 @@ ONE_OPERAND: tuple[Primitive, ...] = (
     lax.stop_gradient_p,
     primitives.copy_p,
     primitives.name_p,
+    lax.sharding_constraint_p,
 )
 
 MANY_OPERANDS: tuple[Primitive, ...] = (
@@ -39,7 +40,7 @@ MANY_OPERANDS: tuple[Primitive, ...] = (
     lax.scatter_p,
 )
 
-MANY_RESULTS: tuple[Primitive, ...] = (lax.split_p, lax.unstack_p, lax.optimization_barrier_p)
+MANY_RESULTS: tuple[Primitive, ...] = (lax.split_p, lax.unstack_p, lax.optimization_barrier_p, lax.device_put_p)
 
 
 def _ends(operands: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
