@@ -1,8 +1,8 @@
 """What is known of the order of intervals: which entry can be the first maximum, and which ranks an entry can take.
 
-Entry i comes before entry j for certain if `upperᵢ < lowerⱼ`, or if `upperᵢ ≤ lowerⱼ` and ties go to i. If m others come
-before an entry for certain, its rank is at least m; so ranks lie in an interval, and the entry at a rank is one of those
-whose interval holds it.
+Entry i comes before entry j for certain if `upperᵢ < lowerⱼ`, or if `upperᵢ ≤ lowerⱼ` and ties go to i. If m others
+come before an entry for certain, its rank is at least m; so ranks lie in an interval, and the entry at a rank is one of
+those whose interval holds it.
 """
 
 from collections.abc import Sequence

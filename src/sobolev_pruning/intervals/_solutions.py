@@ -11,7 +11,7 @@ section 10; A. Neumaier, Interval Methods for Systems of Equations, 1990, sectio
 """
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from . import _arithmetic as ia
 from ._interval import Interval
@@ -51,14 +51,13 @@ def solution(a: Interval, b: Interval, inverse: Array) -> Interval:
     z = matmul(r, ia.sub(b, matmul(a, guess)))
     eye = exact(jnp.broadcast_to(jnp.eye(n, dtype=a.dtype), a.shape))
     defect = exact(ia.sub(eye, matmul(r, a)).magnitude)
-    v = exact(jnp.linalg.solve(eye.lower - defect.lower, jnp.ones((*a.shape[:-2], n, 1), a.dtype)))
-    w = ia.sub(v, matmul(defect, v)).lower
+    ones = jnp.ones((*a.shape[:-2], n, 1), a.dtype)
+    # Σ Eᵏ·1 approximates (I − |E|)⁻¹·1; w is then 1 less the last term, so it is positive if |E|²¹ is a contraction.
+    v = exact(lax.fori_loop(0, 20, lambda _, v: ones + jnp.matmul(defect.lower, v), ones))
+    spread = matmul(defect, v)
+    w = ia.sub(v, spread).lower
     regular = jnp.all((v.lower > 0) & (w > 0), axis=(-2, -1), keepdims=True)
     safe = jnp.where(regular, w, jnp.ones((), a.dtype))
-    t = outward(safe, z.magnitude / safe)[1].max(-2, keepdims=True)
-    bound = outward(t * v.lower, t * v.lower)[1]
-    for _ in range(2):  # each pass improves the smaller components
-        bound = jnp.minimum(bound, outward(bound, z.magnitude + matmul(defect, exact(bound)).upper)[1])
-    correction = ia.add(z, symmetric(matmul(defect, exact(bound)).upper))
-    found = ia.add(guess, correction)
+    t = exact(outward(safe, z.magnitude / safe)[1].max(-2, keepdims=True))
+    found = ia.add(guess, ia.add(z, symmetric(ia.mul(t, spread).upper)))
     return Interval._make(jnp.where(regular, found.lower, -jnp.inf), jnp.where(regular, found.upper, jnp.inf))

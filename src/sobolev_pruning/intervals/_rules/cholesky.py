@@ -3,13 +3,15 @@
 Column by column: every operation by its interval counterpart, where a pivot is positive and the entries of a row are at
 most the root of its diagonal entry, since `Σⱼ Lᵢⱼ² = Aᵢᵢ`.
 
-By perturbation: let R be lower triangular with a positive diagonal, an approximate inverse of the factor, and `E = R·A·Rᵀ −
-I`. Then `A = R⁻¹(I + E)R⁻ᵀ`, so `L = R⁻¹(I + F)` with the factor `I + F` of `I + E`. F is a fixed point of `T(F) = low(E −
-FFᵀ)`, where `low` takes the strictly lower triangle and half the diagonal, `‖low(S)‖ ≤ ‖S‖/√2` in the Frobenius norm. With
-`ε = ‖E‖ ≤ ½`, T maps the ball `‖F‖ ≤ √2·ε < 1` into itself, as `(ε + 2ε²)/√2 ≤ √2·ε`; by Brouwer's theorem it has a fixed
-point there, whose `I + F` has a positive diagonal and hence is the factor, which is unique. So `|F − low(E)| ≤ ‖F‖²/√2 ≤
-√2·ε²`. It holds for every member, to first order without loss, where the first enclosure may double its width with every
-column.
+By perturbation: let R be lower triangular with a positive diagonal, an approximate inverse of the factor, and
+`E = R·A·Rᵀ − I`. Then `A = R⁻¹(I + E)R⁻ᵀ`, so `L = R⁻¹(I + F)` with the factor `I + F` of `I + E`. F is a fixed point
+of `T(F) = low(E − FFᵀ)`, where `low` takes the strictly lower triangle and half the diagonal, and `‖low(S)‖ ≤ ‖S‖/√2` in
+the Frobenius norm. With `ε = ‖E‖ ≤ ½`, T maps the ball `‖F‖ ≤ √2·ε < 1` into itself, as `(ε + 2ε²)/√2 ≤ √2·ε`; by
+Brouwer's theorem it has a fixed point there, whose `I + F` has a positive diagonal and hence is the factor, which is
+unique. So `|F − low(E)| ≤ ‖F‖²/√2 ≤ √2·ε²`. It holds for every member, to first order without loss, where the first
+enclosure may double its width with every column.
+
+What the primitive leaves above the diagonal is no part of the factor: JAX masks it, and here it is zero.
 
 Reference for perturbations of this factorization: Higham, Accuracy and Stability, section 10.3.
 """
@@ -24,9 +26,8 @@ from .. import _arithmetic as ia
 from .._interval import Interval
 from .._products import matmul
 from .._registry import defrule, rule_for
-from .._rounding import outward
 from .._solutions import exact, meet, solution, symmetric
-from .triangular import each
+from .triangular import each, lifted
 
 
 def _sqrt(x: Interval) -> Interval:
@@ -48,10 +49,10 @@ def _columns(a: Interval) -> Interval:
         square = ia.power(column, 2)
         outer = ia.mul(each(lambda end: end[..., :, None], column), each(lambda end: end[..., None, :], column))
         outer = Interval._make(
-            *(jnp.where(_lift(on_diagonal, a), sq[..., None], out)
+            *(jnp.where(lifted(on_diagonal, a), sq[..., None], out)
               for sq, out in ((square.lower, outer.lower), (square.upper, outer.upper)))
         )  # fmt: skip
-        here, below = _lift(rows == j, column), _lift(rows > j, column)
+        here, below = lifted(rows == j, column), lifted(rows > j, column)
         zero = jnp.zeros((), a.dtype)
         result = Interval._make(
             *(jnp.where(here, root, jnp.where(below, end, zero))
@@ -61,10 +62,6 @@ def _columns(a: Interval) -> Interval:
 
     _, columns = lax.scan(step, Interval._make(a.lower, a.upper), rows)
     return each(lambda end: jnp.moveaxis(end, 0, -1), columns)
-
-
-def _lift(mask: Array, x: Interval) -> Array:
-    return jnp.broadcast_to(mask.reshape(*[1] * (x.ndim - mask.ndim), *mask.shape), x.shape)
 
 
 def _perturbed(a: Interval, factor: Array) -> Interval:
@@ -79,7 +76,7 @@ def _perturbed(a: Interval, factor: Array) -> Interval:
     known = (squared <= 0.25) & jnp.all(diagonal > 0, axis=-1)[..., None, None]
     # 1.5 > √2 covers the rounding of the product.
     f = ia.add(_low(e), symmetric(jnp.broadcast_to(jnp.where(known, 1.5 * squared, jnp.inf), a.shape)))
-    lower = _lift(jnp.tril(jnp.ones((n, n), bool)), a)
+    lower = lifted(jnp.tril(jnp.ones((n, n), bool)), a)
     f = Interval._make(jnp.where(lower, f.lower, 0), jnp.where(lower, f.upper, 0))
     found = solution(r, ia.add(exact(eye), f), factor)
     return Interval._make(jnp.where(known, found.lower, -jnp.inf), jnp.where(known, found.upper, jnp.inf))
@@ -90,7 +87,7 @@ def _low(e: Interval) -> Interval:
     half = jnp.eye(e.shape[-1], dtype=bool)
 
     def ends(end: Array) -> Array:
-        return jnp.where(_lift(half, e), 0.5 * end, end)
+        return jnp.where(lifted(half, e), 0.5 * end, end)
 
     return each(ends, e)
 
@@ -99,7 +96,7 @@ def _cholesky(primitive: Primitive, a: Interval, **params: Any) -> Interval:
     n = a.shape[-1]
     if a.size == 0:
         return a
-    lower = _lift(jnp.tril(jnp.ones((n, n), bool)), a)
+    lower = lifted(jnp.tril(jnp.ones((n, n), bool)), a)
     # Only the lower triangle is read.
     a = each(lambda end: jnp.where(lower, end, jnp.swapaxes(end, -1, -2)), a)
     factor = jnp.tril(primitive.bind(a.midpoint, **params))

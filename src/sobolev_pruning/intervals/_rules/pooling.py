@@ -25,19 +25,15 @@ def _winners(select: Primitive, x: Interval, **geometry: Any) -> tuple[Array, Ar
     return winners(Interval._make(*(windows(end, -np.inf, **geometry) for end in (ordered.lower, ordered.upper))))
 
 
-def _gather(
-    _: Primitive, tangents: Interval, x: Interval, *, select_prim: Primitive, **geometry: Any
-) -> Interval:
+def _gather(_: Primitive, tangents: Interval, x: Interval, *, select_prim: Primitive, **geometry: Any) -> Interval:
     can, _must = _winners(select_prim, x, **geometry)
     entries = Interval._make(windows(tangents.lower, 0, **geometry), windows(tangents.upper, 0, **geometry))
     return hull_of(can[None], entries)[0]
 
 
-def _scatter(
-    _: Primitive, source: Interval, x: Interval, *, select_prim: Primitive, **geometry: Any
-) -> Interval:
+def _scatter(_: Primitive, source: Interval, x: Interval, *, select_prim: Primitive, **geometry: Any) -> Interval:
     can, must = _winners(select_prim, x, **geometry)
-    positions = windows(np.arange(x.size).reshape(x.shape), x.size, **geometry)
+    positions = windows(jnp.arange(x.size).reshape(x.shape), x.size, **geometry)
     zero = jnp.zeros((), x.dtype)
     given = Interval._make(
         jnp.where(must, source.lower, jnp.where(can, jnp.minimum(source.lower, zero), zero)),

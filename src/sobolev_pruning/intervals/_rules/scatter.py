@@ -16,6 +16,7 @@ from .. import _arithmetic as ia
 from .._interval import Interval
 from .._registry import UnsupportedPrimitiveError, defrule
 from .._rounding import format_of, gamma, outward
+from .structural import _rearranged
 
 
 def _exact_indices(indices: Any) -> None:
@@ -26,6 +27,13 @@ def _exact_indices(indices: Any) -> None:
 def _floats(primitive: Primitive, x: Any, updates: Any) -> None:
     if not all(isinstance(v, Interval) and jnp.issubdtype(v.dtype, jnp.floating) for v in (x, updates)):
         raise UnsupportedPrimitiveError(f"computes a {primitive.name} of integers that are undecided over the box")
+
+
+def _scatter(primitive: Primitive, x: Any, indices: Any, updates: Any, *, update_jaxpr: Any, **params: Any) -> Any:
+    _exact_indices(indices)
+    if update_jaxpr is not None:
+        raise UnsupportedPrimitiveError("applies a function to the entries at indices")
+    return _rearranged(primitive, x, indices, updates, update_jaxpr=None, **params)
 
 
 def _scatter_sub(primitive: Primitive, x: Interval, indices: Any, updates: Interval, **params: Any) -> Interval:
@@ -97,12 +105,14 @@ def _scatter_mul(
     ends = jnp.concatenate([starts[1:], jnp.ones(1, bool)])
     # What is dropped, and what is not the last of its segment, goes to a place behind the array.
     place = jnp.where(ends & (where >= 0), where, x.size)
-    total = Interval._make(*(jnp.ones(x.size + 1, x.dtype).at[place].set(end) for end in (products.lower, products.upper)))
+    one = jnp.ones(x.size + 1, x.dtype)
+    total = Interval._make(one.at[place].set(products.lower), one.at[place].set(products.upper))
     hit = jnp.zeros(x.size + 1, bool).at[place].set(True)[:-1].reshape(x.shape)
     result = ia.mul(x, Interval._make(total.lower[:-1].reshape(x.shape), total.upper[:-1].reshape(x.shape)))
     return Interval._make(jnp.where(hit, result.lower, x.lower), jnp.where(hit, result.upper, x.upper))
 
 
+defrule(lax.scatter_p, _scatter)
 defrule(lax.scatter_sub_p, _scatter_sub)
 defrule(lax.scatter_mul_p, _scatter_mul)
 defrule(lax.scatter_min_p, _scatter_extreme)

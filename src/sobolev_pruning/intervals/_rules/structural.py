@@ -37,7 +37,6 @@ MANY_OPERANDS: tuple[Primitive, ...] = (
     lax.dynamic_slice_p,
     lax.dynamic_update_slice_p,
     lax.gather_p,
-    lax.scatter_p,
 )
 
 MANY_RESULTS: tuple[Primitive, ...] = (lax.split_p, lax.unstack_p, lax.optimization_barrier_p, lax.device_put_p)

@@ -1,10 +1,10 @@
 """Interval rules for linear systems and for the factorization with pivoting that solves them in floats.
 
-`linear_solve` stands for the solution `x` of `matvec(x) = b`, whatever algorithm its `solve` runs: the matrix of `matvec`
-is enclosed, and so is the solution set (`_solutions.py`). `lu` is elimination in intervals; which row is the pivot is
-known only where one is larger than all others in its column for certain. Where it is not, what remains is that partial
-pivoting leaves multipliers of at most 1, and that row i of the upper factor is at most `2ⁱ` times the largest entry of
-its column (Higham, Accuracy and Stability, section 9.3).
+`linear_solve` stands for the solution `x` of `matvec(x) = b`, whatever algorithm its `solve` runs: the matrix of
+`matvec` is enclosed, and so is the solution set (`_solutions.py`). `lu` is elimination in intervals; which row is the
+pivot is known only where one is larger than all others in its column for certain. Where it is not, what remains is that
+partial pivoting leaves multipliers of at most 1, and that row i of the upper factor is at most `2ⁱ` times the largest
+entry of its column (Higham, Accuracy and Stability, section 9.3).
 """
 
 import functools
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.extend.core import JaxprEqn, Literal, Primitive, Var, primitives
+from jax.extend.core import Literal, Primitive, Var, primitives
 
 from .. import _arithmetic as ia
 from .. import _interpret
@@ -71,19 +71,25 @@ def _along_one_axis(matvec: Any, consts: list[Any], right: list[Interval]) -> In
 
     The general way would take a matrix of the square of the size.
     """
-    eqns: list[JaxprEqn] = [e for e in matvec.jaxpr.eqns if not (e.primitive is lax.reduce_sum_p and not e.params["axes"])]
-    if len(right) != 1 or not eqns or eqns[0].primitive is not lax.dot_general_p:
+    jaxpr = matvec.jaxpr
+    if len(right) != 1 or not jaxpr.eqns or jaxpr.eqns[0].primitive is not lax.dot_general_p:
         return None
-    product, *moves = eqns
-    if any(move.primitive is not lax.transpose_p for move in moves):
+    product, *rest = jaxpr.eqns
+    value, moves = product.outvars[0], []
+    for eqn in rest:
+        # A sum over no axes is left over from transposition.
+        nothing = eqn.primitive is lax.reduce_sum_p and not eqn.params["axes"]
+        if eqn.invars != [value] or not (nothing or eqn.primitive is lax.transpose_p):
+            return None
+        value = eqn.outvars[0]
+        moves += [] if nothing else [eqn.params["permutation"]]
+    if jaxpr.outvars != [value]:
         return None
-    *const_vars, unknown = matvec.jaxpr.invars
+    *const_vars, unknown = jaxpr.invars
     first, second = product.invars
     x_first = first is unknown
     matrix = second if x_first else first
-    if (second, first)[x_first] is not unknown and first is not unknown:
-        return None
-    if isinstance(matrix, Literal) or matrix is unknown:
+    if unknown not in product.invars or isinstance(matrix, Literal) or matrix is unknown:
         return None
     a = _constant(matvec, consts, const_vars, matrix)
     contract, batch = product.params["dimension_numbers"]
@@ -95,9 +101,8 @@ def _along_one_axis(matvec: Any, consts: list[Any], right: list[Interval]) -> In
     if len(a_contract) != 1 or len(a_free) != 1 or a.shape[a_free[0]] != a.shape[a_contract[0]]:
         return None
     (b,) = right
-    for move in reversed(moves):
-        back = tuple(np.argsort(move.params["permutation"]))
-        b = each(functools.partial(jnp.transpose, axes=back), b)
+    for permutation in reversed(moves):
+        b = each(functools.partial(jnp.transpose, axes=tuple(np.argsort(permutation))), b)
     k = len(a_batch)
     if x_first:  # the free axis of the matrix comes last
         b = each(lambda end: jnp.moveaxis(end, -1, k), b)
@@ -195,9 +200,7 @@ def _permutation(primitive: Primitive, pivots: Any, *, permutation_size: int) ->
         return primitive.bind(pivots, permutation_size=permutation_size)
     known = jnp.all(pivots.lower == pivots.upper, axis=-1, keepdims=True)
     order = primitive.bind(pivots.lower, permutation_size=permutation_size)
-    return Interval._make(
-        jnp.where(known, order, np.int32(0)), jnp.where(known, order, np.int32(permutation_size - 1))
-    )
+    return Interval._make(jnp.where(known, order, np.int32(0)), jnp.where(known, order, np.int32(permutation_size - 1)))
 
 
 defrule(lax.linalg.lu_pivots_to_permutation_p, _permutation)

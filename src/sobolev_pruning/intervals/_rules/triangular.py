@@ -1,8 +1,8 @@
 """Interval rule for triangular systems: substitution, met with a verified solution from an approximate inverse.
 
 Substitution replaces each operation by its interval counterpart, so it encloses the solution for every member; a
-diagonal entry that contains zero leaves the rows that depend on it unbounded. Its width may double with every row, where
-the second enclosure (`_solutions.py`) is sharp to first order in the radii, but needs a matrix that is verified to be
+diagonal entry that contains zero leaves the rows that depend on it unbounded. Its width may double with every row. The
+second enclosure (`_solutions.py`) is sharp to first order in the radii, but needs a matrix that is verified to be
 regular. Both hold, hence their intersection does.
 """
 
@@ -39,10 +39,9 @@ def substitution(a: Interval, b: Interval) -> Interval:
         col = each(lambda end: end[..., None], ends if isinstance(ends, Interval) else Interval._make(ends, ends))
         x = divide(each(lambda end: _row(end, j), rest), each(lambda end: _row(end, j), col))
         next_rest = ia.sub(rest, ia.mul(col, x))
-        below = rows > j
+        below = lifted(rows > j, rest)
         return Interval._make(
-            jnp.where(_lift(below, rest), next_rest.lower, rest.lower),
-            jnp.where(_lift(below, rest), next_rest.upper, rest.upper),
+            jnp.where(below, next_rest.lower, rest.lower), jnp.where(below, next_rest.upper, rest.upper)
         ), x
 
     columns = each(lambda end: jnp.moveaxis(end, -1, 0), a)
@@ -51,7 +50,8 @@ def substitution(a: Interval, b: Interval) -> Interval:
     return each(lambda end: jnp.moveaxis(end[..., 0, :], 0, -2), x)
 
 
-def _lift(mask: Array, x: Interval) -> Array:
+def lifted(mask: Array, x: Interval) -> Array:
+    """A mask over the last axes, for all leading ones."""
     return jnp.broadcast_to(mask.reshape(*[1] * (x.ndim - mask.ndim), *mask.shape), x.shape)
 
 
@@ -71,14 +71,13 @@ def _triangular_solve(
     transposed = transpose_a == left_side
     flipped = lower == transposed
     row, column = jnp.arange(n)[:, None], jnp.arange(n)[None, :]
+    identity = jnp.broadcast_to(jnp.eye(n, dtype=a.dtype), a.shape)
     read = (row > column) if unit_diagonal else (row >= column)
-    diagonal = row == column
 
     def triangle(end: Array) -> Array:
         end = jnp.swapaxes(end, -1, -2) if transposed else end
         end = end[..., ::-1, ::-1] if flipped else end
-        end = jnp.where(jnp.broadcast_to(read.reshape(*[1] * (end.ndim - 2), n, n), end.shape), end, 0)
-        return end + jnp.eye(n, dtype=end.dtype).reshape(*[1] * (end.ndim - 2), n, n) if unit_diagonal else end
+        return jnp.where(lifted(read, a), end, identity if unit_diagonal else 0)
 
     def side(end: Array) -> Array:
         end = end if left_side else jnp.swapaxes(end, -1, -2)
@@ -91,9 +90,14 @@ def _triangular_solve(
     a, b = each(triangle, a), each(side, b)
     if n == 0 or b.size == 0:
         return each(back, b)
-    eye = jnp.broadcast_to(jnp.eye(n, dtype=a.dtype), a.shape)
     inverse = primitive.bind(
-        a.midpoint, eye, left_side=True, lower=True, transpose_a=False, conjugate_a=False, unit_diagonal=unit_diagonal
+        a.midpoint,
+        identity,
+        left_side=True,
+        lower=True,
+        transpose_a=False,
+        conjugate_a=False,
+        unit_diagonal=unit_diagonal,
     )
     return each(back, meet(substitution(a, b), solution(a, b, inverse)))
 
