@@ -62,14 +62,17 @@ def enclosed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check(case: Case, dtype: Any, radius: float, seed: int, *, exact: bool = False, count: int = 40) -> None:
-    """Encloses a function over a box of a radius, or at one point, which may be given as arrays."""
+    """Encloses a function over a box of a radius, or at one point, which may be a constant of the function."""
     rng = np.random.default_rng(seed)
     middles = [np.asarray(x) for x in case.near] or [rng.normal(0, 1, shape) for shape in case.shapes or ()]
     box = []
     for x in middles:
         r = np.abs(rng.normal(0, 1, x.shape)) * radius
         box.append(((x - r).astype(dtype), (x + r).astype(dtype)))
-    out = enclosed(case.function)(*(jnp.asarray(low) if exact else as_interval(low, upp) for low, upp in box))
+    if exact:
+        out = inclusion(lambda: case.function(*(jnp.asarray(low) for low, _ in box)))()
+    else:
+        out = enclosed(case.function)(*(as_interval(low, upp) for low, upp in box))
     values = []
     for point in samples(box, seed, count if radius else 0):
         truth = case.truth(*(x.astype(np.longdouble) for x in point))

@@ -3,9 +3,9 @@
 Column by column: every operation by its interval counterpart, where a pivot is positive and the entries of a row are at
 most the root of its diagonal entry, since `Σⱼ Lᵢⱼ² = Aᵢᵢ`.
 
-By perturbation: let R be lower triangular with a positive diagonal, an approximate inverse of the factor, and
-`E = R·A·Rᵀ − I`. Then `A = R⁻¹(I + E)R⁻ᵀ`, so `L = R⁻¹(I + F)` with the factor `I + F` of `I + E`. F is a fixed point
-of `T(F) = low(E − FFᵀ)`, where `low` takes the strictly lower triangle and half the diagonal, and `‖low(S)‖ ≤ ‖S‖/√2` in
+By perturbation: let R be lower triangular with a positive diagonal, an approximate inverse of the factor, and `E =
+R·A·Rᵀ − I`. Then `A = R⁻¹(I + E)R⁻ᵀ`, so `L = R⁻¹(I + F)` with the factor `I + F` of `I + E`. F is a fixed point of
+`T(F) = low(E − FFᵀ)`, where `low` takes the strictly lower triangle and half the diagonal, and `‖low(S)‖ ≤ ‖S‖/√2` in
 the Frobenius norm. With `ε = ‖E‖ ≤ ½`, T maps the ball `‖F‖ ≤ √2·ε < 1` into itself, as `(ε + 2ε²)/√2 ≤ √2·ε`; by
 Brouwer's theorem it has a fixed point there, whose `I + F` has a positive diagonal and hence is the factor, which is
 unique. So `|F − low(E)| ≤ ‖F‖²/√2 ≤ √2·ε²`. It holds for every member, to first order without loss, where the first

@@ -14,7 +14,7 @@ from jax.extend.core import Primitive, primitives
 
 from .. import _arithmetic as ia
 from .._interval import Interval
-from .._registry import defrule
+from .._registry import UnsupportedPrimitiveError, defrule
 from .._rounding import format_of, gamma, outward
 
 
@@ -63,7 +63,9 @@ defrule(lax.reduce_sum_p, _reduce_sum)
 defrule(lax.cumsum_p, _cumsum)
 
 
-def _scatter_add(primitive: Primitive, x: Interval, indices: Array, updates: Interval, **params: Any) -> Interval:
+def _scatter_add(primitive: Primitive, x: Interval, indices: Any, updates: Interval, **params: Any) -> Interval:
+    if isinstance(indices, Interval):
+        raise UnsupportedPrimitiveError("adds at an index that is undecided over the box")
     # Any number of updates may fall on one entry.
     n = updates.size + 1
     relative = gamma(n, x.dtype)

@@ -101,6 +101,8 @@ for _primitive in MANY_RESULTS:
 def _convert(primitive: Primitive, x: Any, *, new_dtype: Any, **params: Any) -> Any:
     """Conversion rounds to the new format; integers that it holds exactly stay points."""
     to_float = jnp.issubdtype(new_dtype, jnp.floating)
+    if jnp.issubdtype(new_dtype, jnp.complexfloating):
+        raise UnsupportedPrimitiveError("makes a complex number, and there are no complex intervals")
 
     def bind(end: Any) -> Any:
         return primitive.bind(end, new_dtype=new_dtype, **params)
