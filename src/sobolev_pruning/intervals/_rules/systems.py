@@ -166,8 +166,9 @@ def _lu(primitive: Primitive, a: Interval, **params: Any) -> list[Interval]:
     one = each(lambda end: end.reshape(-1, m, n), a)
     s, pivots, permutation, certain = jax.vmap(_eliminated)(Interval._make(one.lower, one.upper))
     row, column = jnp.arange(m)[:, None], jnp.arange(n)[None, :]
-    growth = jnp.exp2(jnp.minimum(row, 1000).astype(a.dtype))
-    largest = growth[None] * one.magnitude.max(1, keepdims=True)
+    # Exact powers, which exp2 does not give; of no use after so many rows.
+    growth = np.where(np.arange(m) <= 100, np.ldexp(1.0, np.minimum(np.arange(m), 100)), np.inf)
+    largest = jnp.asarray(growth, a.dtype)[None, :, None] * one.magnitude.max(1, keepdims=True)
     unknown = symmetric(jnp.where((row > column)[None], jnp.ones((), a.dtype), largest))
     unknown = Interval._make(*unbounded_if_nan(unknown.lower, unknown.upper))
     s = Interval._make(
