@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from interval_checks import DTYPES, as_interval, assert_encloses, assert_tight, ends, members
 from jax import lax
 from jax.extend.core import primitives
+from test_interval_arrays import CASES as ARRAY_CASES
+from test_interval_systems import APART
+from test_interval_systems import CASES as SYSTEM_CASES
 
 from sobolev_pruning.intervals import Interval, _registry, inclusion, rule_for, rules
 from sobolev_pruning.intervals._bits import (
@@ -231,7 +234,8 @@ def test_array_rules_enclose(primitive, dtype):
 
 
 def test_the_tables_cover_the_registry():
-    tested = {*ELEMENTWISE, *ARRAYS}
+    cases = (*ARRAY_CASES.values(), *SYSTEM_CASES.values())
+    tested = {*ELEMENTWISE, *ARRAYS, *APART, *(case.primitive for case in cases)}
     assert {p.name for p in (*rules, *_registry.structured)} == {p.name for p in tested}
     assert {p.name for p in _registry.inlined} == {
         "jit", "closed_call", "remat2", "custom_jvp_call", "custom_vjp_call"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend.core import Primitive
+from jax.extend.core import Primitive, primitives
 
 from ._decoration import COMMON, DISCONTINUOUS, UNDEFINED
 from ._dependence import MARK
@@ -109,11 +109,34 @@ def _steps(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
     return Domain(None, _lack(True, result.lower == result.upper))
 
 
+def _sorted(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    """Sorting a single array is continuous; what others are moved along with it jumps where two of its entries tie."""
+    return Domain(None, None) if len(operands) == 1 else _steps(operands, params, result)
+
+
 def _conversion(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
     """Between float formats, real numbers are taken for what they are; into integers there are steps."""
     if jnp.issubdtype(params["new_dtype"], jnp.floating) and not isinstance(operands[0], Ternary):
         return Domain(None, None)
     return _steps(operands, params, result)
+
+
+def _regular(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    """Linear systems: a bounded solution set proves that every matrix is regular."""
+    regular = jnp.isfinite(result.lower).all() & jnp.isfinite(result.upper).all()
+    return Domain(None, jnp.broadcast_to(_lack(regular), result.shape))
+
+
+def _positive(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    """The Cholesky factor: positive pivots prove that every matrix is positive definite."""
+    pivots = jnp.diagonal(result.lower, axis1=-2, axis2=-1) > 0
+    definite = pivots.all() & jnp.isfinite(result.lower).all() & jnp.isfinite(result.upper).all()
+    return Domain(None, jnp.broadcast_to(_lack(definite), result.shape))
+
+
+def _added(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    jumps = isinstance(operands[1], Interval)
+    return Domain(None, jnp.full(result.shape, DISCONTINUOUS if jumps else COMMON, MARK))
 
 
 def _anywhere(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
@@ -147,20 +170,29 @@ domains: dict[Primitive, DomainOf] = {
     lax.pow_p: _power,
     lax.convert_element_type_p: _conversion,
     lax.gather_p: _gathered,
+    lax.scatter_add_p: _added,
+    lax.linalg.cholesky_p: _positive,
+    **dict.fromkeys((lax.linalg.triangular_solve_p, primitives.linear_solve_p), _regular),
     **dict.fromkeys((lax.tan_p, lax.lgamma_p, lax.digamma_p), _poles),
+    # Ties decide what is chosen: constant only where it is decided.
     **dict.fromkeys(
         (
-            lax.sign_p,
-            lax.floor_p,
-            lax.ceil_p,
-            lax.round_p,
-            lax.nextafter_p,
-            lax.reduce_precision_p,
             lax.argmax_p,
             lax.argmin_p,
+            lax.ceil_p,
+            lax.floor_p,
+            lax.linalg.lu_p,
+            lax.nextafter_p,
+            lax.reduce_precision_p,
+            lax.round_p,
+            lax.select_and_gather_add_p,
+            lax.select_and_scatter_add_p,
+            lax.sign_p,
+            lax.top_k_p,
         ),
         _steps,
     ),
+    lax.sort_p: _sorted,
     **dict.fromkeys(
         (lax.igamma_p, lax.igammac_p, lax.regularized_incomplete_beta_p, lax.polygamma_p, lax.zeta_p), _anywhere
     ),

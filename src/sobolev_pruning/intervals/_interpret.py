@@ -219,7 +219,10 @@ class Interpreter:
     def _operation(self, eqn: JaxprEqn, inputs: list[Node]) -> list[Node]:
         primitive = eqn.primitive
         avals = [var.aval for var in eqn.outvars]
-        if not any(map(_needs_rule, avals)) and all(n.is_exact for n in inputs):
+        if any(jnp.issubdtype(a.dtype, jnp.complexfloating) for a in (*avals, *(n.aval for n in inputs))):
+            why = "computes with complex numbers, of which there are no intervals"
+            raise UnsupportedPrimitiveError(unsupported_message(primitive.name, self._source, why))
+        if not any(map(is_float, avals)) and all(n.is_exact for n in inputs):
             params = primitive.get_bind_params(eqn.params)
             results = primitive.bind(*map(self.value, inputs), **params)
             results = results if primitive.multiple_results else [results]
@@ -370,10 +373,6 @@ def rename(p: Polynomial, images: dict[Variable, Variable]) -> Polynomial:
                 raise AssertionError(atom)
 
     return p.substitute(image)
-
-
-def _needs_rule(aval: Any) -> bool:
-    return is_float(aval) or jnp.issubdtype(aval.dtype, jnp.complexfloating)
 
 
 def is_key(aval: Any) -> bool:

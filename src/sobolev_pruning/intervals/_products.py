@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jax import Array, lax
 
 from ._arithmetic import is_point
 from ._interval import Interval
@@ -92,3 +93,18 @@ def product_by_midpoints(product: Callable[[Array, Array], Array], x: Factor, y:
     radius = jnp.where(known, radius, jnp.inf)
     middle = jnp.where(known, middle, jnp.zeros((), dtype))
     return Interval._make(*outward(middle - radius, middle + radius))
+
+
+def bilinear_form(product: Callable[[Array, Array], Array], terms: int, x: Interval, y: Interval) -> Interval:
+    """The same for two intervals of one dtype; each entry is a sum of at most `terms` products."""
+    return product_by_midpoints(product, factor_of(x), factor_of(y), max(terms, 1))
+
+
+def matmul(x: Interval, y: Interval) -> Interval:
+    """`x @ y` of matrices, or of stacks of matrices with the same leading axes."""
+
+    def product(a: Array, b: Array) -> Array:
+        # Faster and less precise formats of accelerators would void the error bound.
+        return jnp.matmul(a, b, precision=lax.Precision.HIGHEST, preferred_element_type=np.dtype(x.dtype))
+
+    return bilinear_form(product, x.shape[-1], x, y)

@@ -63,8 +63,7 @@ def _dynamic_slice(primitive: Primitive, operand: Any, *indices: Any, **params: 
 
 
 def _update(primitive: Primitive, operand: Any, *others: Any, **params: Any) -> Any:
-    indices = others[1:] if primitive is lax.dynamic_update_slice_p else others[:1]
-    if any(isinstance(i, Interval) for i in indices):
+    if any(isinstance(i, Interval) for i in others[1:]):
         raise UnsupportedPrimitiveError("writes to a place that is undecided over the box")
     return _rearranged(primitive, operand, *others, **params)
 
@@ -72,4 +71,3 @@ def _update(primitive: Primitive, operand: Any, *others: Any, **params: Any) -> 
 definteger(lax.gather_p, _gather)
 definteger(lax.dynamic_slice_p, _dynamic_slice)
 definteger(lax.dynamic_update_slice_p, _update)
-definteger(lax.scatter_p, _update)

@@ -5,6 +5,7 @@ their coefficient, all of which are ±1 here. A sum of n terms is wrong by at mo
 summation (Higham, section 4.2), plus the smallest normal number for every flushed subnormal.
 """
 
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,8 +15,9 @@ from jax.extend.core import Primitive, primitives
 
 from .. import _arithmetic as ia
 from .._interval import Interval
-from .._registry import defrule
+from .._registry import UnsupportedPrimitiveError, definteger, defrule
 from .._rounding import format_of, gamma, outward
+from .undecided_scatter import scattered_anywhere
 
 
 def _add(_: Primitive, x: Interval, y: Interval, **params: Any) -> Interval:
@@ -63,7 +65,13 @@ defrule(lax.reduce_sum_p, _reduce_sum)
 defrule(lax.cumsum_p, _cumsum)
 
 
-def _scatter_add(primitive: Primitive, x: Interval, indices: Array, updates: Interval, **params: Any) -> Interval:
+def _scatter_add(primitive: Primitive, x: Interval, indices: Any, updates: Interval, **params: Any) -> Interval:
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise UnsupportedPrimitiveError("adds integers that are undecided over the box")
+    if isinstance(indices, Interval):
+        exactly = partial(_scatter_add, primitive, **params)
+        numbers, mode = params["dimension_numbers"], params["mode"]
+        return scattered_anywhere(exactly, x, indices, updates, dimension_numbers=numbers, mode=mode)
     # Any number of updates may fall on one entry.
     n = updates.size + 1
     relative = gamma(n, x.dtype)
@@ -81,3 +89,4 @@ def _scatter_add(primitive: Primitive, x: Interval, indices: Array, updates: Int
 
 
 defrule(lax.scatter_add_p, _scatter_add)
+definteger(lax.scatter_add_p, _scatter_add)

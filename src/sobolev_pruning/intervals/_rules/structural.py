@@ -29,6 +29,7 @@ ONE_OPERAND: tuple[Primitive, ...] = (
     lax.stop_gradient_p,
     primitives.copy_p,
     primitives.name_p,
+    lax.sharding_constraint_p,
 )
 
 MANY_OPERANDS: tuple[Primitive, ...] = (
@@ -38,10 +39,9 @@ MANY_OPERANDS: tuple[Primitive, ...] = (
     lax.dynamic_slice_p,
     lax.dynamic_update_slice_p,
     lax.gather_p,
-    lax.scatter_p,
 )
 
-MANY_RESULTS: tuple[Primitive, ...] = (lax.split_p, lax.unstack_p, lax.optimization_barrier_p)
+MANY_RESULTS: tuple[Primitive, ...] = (lax.split_p, lax.unstack_p, lax.optimization_barrier_p, lax.device_put_p)
 
 
 def _ends(operands: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
@@ -98,7 +98,7 @@ for _primitive in ONE_OPERAND + MANY_OPERANDS:
     defrule(_primitive, gathered if _primitive is lax.gather_p else _rearranged)
 for _primitive in MANY_RESULTS:
     defrule(_primitive, _many_results)
-INDEXED = (lax.gather_p, lax.dynamic_slice_p, lax.dynamic_update_slice_p, lax.scatter_p)
+INDEXED = (lax.gather_p, lax.dynamic_slice_p, lax.dynamic_update_slice_p)
 for _primitive in ONE_OPERAND + MANY_OPERANDS:
     if _primitive not in INDEXED:
         definteger(_primitive, _rearranged)
@@ -116,6 +116,8 @@ def _convert(primitive: Primitive, x: Any, *, new_dtype: Any, **params: Any) -> 
         return primitive.bind(end, new_dtype=new_dtype, **params)
 
     to_float = jnp.issubdtype(new_dtype, jnp.floating)
+    if jnp.issubdtype(new_dtype, jnp.complexfloating):
+        raise UnsupportedPrimitiveError("makes a complex number, and there are no complex intervals")
     if jnp.dtype(new_dtype) == jnp.bool_:
         if isinstance(x, Ternary):
             return x

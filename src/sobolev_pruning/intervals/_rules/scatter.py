@@ -1,0 +1,119 @@
+"""Interval rules for scatters that combine: differences, extremes, products, and replacement.
+
+Indices are exact, so both ends go to the same places; those out of bounds are treated as the mode says. Several updates
+may fall on one entry: sums are covered by `γₙ` for any order, extremes are exact, and the product of all factors of an
+entry is a product of intervals, which is associative.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.extend.core import Primitive
+
+from .. import _arithmetic as ia
+from .._interval import Interval
+from .._registry import UnsupportedPrimitiveError, defrule
+from .._rounding import format_of, gamma, outward
+from .structural import _rearranged
+
+
+def _exact_indices(indices: Any) -> None:
+    if isinstance(indices, Interval):
+        raise UnsupportedPrimitiveError("writes at an index that is undecided over the box")
+
+
+def _floats(primitive: Primitive, x: Any, updates: Any) -> None:
+    if not all(isinstance(v, Interval) and jnp.issubdtype(v.dtype, jnp.floating) for v in (x, updates)):
+        raise UnsupportedPrimitiveError(f"computes a {primitive.name} of integers that are undecided over the box")
+
+
+def _scatter(primitive: Primitive, x: Any, indices: Any, updates: Any, *, update_jaxpr: Any, **params: Any) -> Any:
+    _exact_indices(indices)
+    if update_jaxpr is not None:
+        raise UnsupportedPrimitiveError("applies a function to the entries at indices")
+    return _rearranged(primitive, x, indices, updates, update_jaxpr=None, **params)
+
+
+def _scatter_sub(primitive: Primitive, x: Interval, indices: Any, updates: Interval, **params: Any) -> Interval:
+    _exact_indices(indices)
+    _floats(primitive, x, updates)
+    n = updates.size + 1
+    relative = gamma(n, x.dtype)
+
+    def bound(first: Array, second: Array) -> tuple[Array, Array]:
+        magnitude = primitive.bind(jnp.abs(first), indices, -jnp.abs(second), **params)
+        error = relative * (1 + 2 * relative) * magnitude + 2 * n * format_of(x.dtype).tiny
+        return primitive.bind(first, indices, second, **params), error
+
+    low, low_error = bound(x.lower, updates.upper)
+    upp, upp_error = bound(x.upper, updates.lower)
+    lower, _ = outward(low, low, absolute=low_error)
+    _, upper = outward(upp, upp, absolute=upp_error)
+    return Interval._make(lower, upper)
+
+
+def _scatter_extreme(primitive: Primitive, x: Any, indices: Any, updates: Any, **params: Any) -> Interval:
+    _exact_indices(indices)
+    first, second = (v if isinstance(v, Interval) else Interval._make(v, v) for v in (x, updates))
+    return Interval._make(
+        primitive.bind(first.lower, indices, second.lower, **params),
+        primitive.bind(first.upper, indices, second.upper, **params),
+    )
+
+
+def targets(shape: tuple[int, ...], indices: Array, updates: tuple[int, ...], dimension_numbers: Any, mode: Any) -> Any:
+    """Where each update goes: positions in the flattened operand, −1 for those that are dropped; of shape `updates`."""
+    numbers = lax.GatherDimensionNumbers(
+        offset_dims=dimension_numbers.update_window_dims,
+        collapsed_slice_dims=dimension_numbers.inserted_window_dims,
+        start_index_map=dimension_numbers.scatter_dims_to_operand_dims,
+        operand_batching_dims=dimension_numbers.operand_batching_dims,
+        start_indices_batching_dims=dimension_numbers.scatter_indices_batching_dims,
+    )
+    single = {*dimension_numbers.inserted_window_dims, *dimension_numbers.operand_batching_dims}
+    window = iter(updates[d] for d in dimension_numbers.update_window_dims)
+    sizes = tuple(1 if d in single else next(window) for d in range(len(shape)))
+    positions = jnp.arange(int(np.prod(shape)), dtype=np.int32).reshape(shape)
+    return lax.gather(positions, indices, numbers, sizes, mode=mode, fill_value=-1)
+
+
+def _scatter_mul(
+    primitive: Primitive, x: Interval, indices: Any, updates: Interval, *, dimension_numbers: Any, mode: Any, **_: Any
+) -> Interval:
+    _exact_indices(indices)
+    _floats(primitive, x, updates)
+    where = targets(x.shape, indices, updates.shape, dimension_numbers, mode).reshape(-1)
+    if where.size == 0:
+        return x
+    # Factors of one entry are brought together, and multiplied within their segment.
+    order = jnp.argsort(where)
+    where = where[order]
+    factors = Interval._make(updates.lower.reshape(-1)[order], updates.upper.reshape(-1)[order])
+    starts = jnp.concatenate([jnp.ones(1, bool), where[1:] != where[:-1]])
+
+    def join(first: tuple[Interval, Array], second: tuple[Interval, Array]) -> tuple[Interval, Array]:
+        (x, begun), (y, begins) = first, second
+        xy = ia.mul(x, y)
+        return (
+            Interval._make(jnp.where(begins, y.lower, xy.lower), jnp.where(begins, y.upper, xy.upper)),
+            begun | begins,
+        )
+
+    products, _starts = lax.associative_scan(join, (factors, starts))
+    ends = jnp.concatenate([starts[1:], jnp.ones(1, bool)])
+    # What is dropped, and what is not the last of its segment, goes to a place behind the array.
+    place = jnp.where(ends & (where >= 0), where, x.size)
+    one = jnp.ones(x.size + 1, x.dtype)
+    total = Interval._make(one.at[place].set(products.lower), one.at[place].set(products.upper))
+    hit = jnp.zeros(x.size + 1, bool).at[place].set(True)[:-1].reshape(x.shape)
+    result = ia.mul(x, Interval._make(total.lower[:-1].reshape(x.shape), total.upper[:-1].reshape(x.shape)))
+    return Interval._make(jnp.where(hit, result.lower, x.lower), jnp.where(hit, result.upper, x.upper))
+
+
+defrule(lax.scatter_p, _scatter)
+defrule(lax.scatter_sub_p, _scatter_sub)
+defrule(lax.scatter_mul_p, _scatter_mul)
+defrule(lax.scatter_min_p, _scatter_extreme)
+defrule(lax.scatter_max_p, _scatter_extreme)
