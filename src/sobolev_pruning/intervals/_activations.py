@@ -16,7 +16,17 @@ from . import _forms as forms
 from ._critical import CRITICAL
 from ._forms import Function, Polynomial, Variable
 
-ORDERS = range(4)
+# How many derivatives of each are enclosed by their ranges.
+ORDERS = {
+    "sigmoid": 3,
+    "silu": 3,
+    "gelu": 3,
+    "gelu_tanh": 3,
+    "mish": 2,
+    "tanh_softplus": 0,
+    "x_tanh": 0,
+    "tanh_shrink": 0,
+}
 
 
 class KnownFunction(NamedTuple):
@@ -38,6 +48,10 @@ def constants(dtype: str) -> dict[str, Fraction]:
     }
 
 
+def _times(p: Polynomial, q: Polynomial | None) -> Polynomial | None:
+    return None if q is None else p * q
+
+
 def derivative(p: Polynomial, dtype: str) -> Polynomial:
     """`p'` for a polynomial of one variable, as JAX differentiates it."""
     slope = constants(dtype)["erf_slope"]
@@ -57,6 +71,8 @@ def derivative(p: Polynomial, dtype: str) -> Polynomial:
                     case "erf":
                         square = forms.exp(-(q * q))
                         outer = None if square is None else square.scaled(slope)
+                    case "tanh_softplus":
+                        outer = _times(forms.ONE - of * of, forms.logistic(q))
                     case _:
                         outer = forms.logistic(q)
                 assert outer is not None
@@ -87,13 +103,17 @@ def definitions(dtype: str) -> dict[str, Polynomial]:
         "silu": x * s,
         "gelu": (x * gauss).scaled(Fraction(1, 2)),
         "gelu_tanh": (x * (forms.ONE + t)).scaled(Fraction(1, 2)),
+        "mish": x * forms.tanh_softplus(x),
+        "tanh_softplus": forms.tanh_softplus(x),
+        "x_tanh": x * (s.scaled(Fraction(2)) - forms.ONE),
+        "tanh_shrink": x - s.scaled(Fraction(4)),
     }
 
 
 def known_forms(dtype: str) -> Iterator[tuple[str, Polynomial]]:
     """Name and form of every function and its derivatives."""
     for name, form in definitions(dtype).items():
-        for order in ORDERS:
+        for order in range(ORDERS[name] + 1):
             yield f"{name}{chr(39) * order}", form
             form = derivative(form, dtype)
 

@@ -13,14 +13,18 @@ The identities:
 * `erfc u = 1 − erf u`, `erf(−u) = −erf u`
 * `log(1 + eᵘ) = softplus u`, `softplus(−u) = softplus(u) − u`, `exp(u − softplus u) = σ(u)`
 * `exp(u)·σ(u) = exp(u) − σ(u)`, `exp(−u)·σ(u) = 1 − σ(u)`
-* `H² = H` for an indicator, and `f(a + H·(b − a)) = f(a) + H·(f(b) − f(a))`: a function of a choice is a choice of
-  functions
+* `tanh(softplus u)` is an atom of its own, which Mish is made of
+* `√q = q·(1/√q)` for a polynomial q without zeros
+* `[x > a]·[x > b] = [x > max(a, b)]` for indicators of one variable, so that a monomial holds at most one of them
+* `f(a + H·(b − a)) = f(a) + H·(f(b) − f(a))` for an indicator H: a function of a choice is a choice of functions
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, final
+
+from . import _roots as rational
 
 MAX_MONOMIALS = 192
 MAX_DEGREE = 24
@@ -37,7 +41,11 @@ class Variable(NamedTuple):
 
 @final
 class Function(NamedTuple):
-    """`name` applied to a polynomial of one variable; `name` is σ (`logistic`), `exp`, `erf` or `softplus`."""
+    """`name` applied to a polynomial of one variable.
+
+    `name` is σ (`logistic`), `exp`, `erf`, `softplus`, `tanh_softplus`, or `reciprocal` and `rsqrt` of a polynomial
+    that has no zero where the function matters.
+    """
 
     name: str
     argument: "Polynomial"
@@ -200,17 +208,25 @@ def _order(factor: tuple[Atom, int]) -> tuple[Any, ...]:
     return (type(factor[0]).__name__, hash(factor[0]))
 
 
-def _product(first: Monomial, second: Monomial) -> Iterable[tuple[Monomial, Fraction]]:
+@lru_cache(maxsize=1 << 14)
+def _product(first: Monomial, second: Monomial) -> tuple[tuple[Monomial, Fraction], ...]:
     if not first or not second:
-        yield (first or second), Fraction(1)
-        return
+        return (((first or second), Fraction(1)),)
     powers: dict[Atom, int] = dict(first)
     for atom, power in second:
         powers[atom] = powers.get(atom, 0) + power
-    for atom in powers:
-        if isinstance(atom, Indicator):
-            powers[atom] = 1
-    yield from _reduce(powers)
+    last: dict[Variable, Indicator] = {}
+    for atom in [a for a in powers if isinstance(a, Indicator)]:
+        del powers[atom]
+        other = last.get(atom.variable, atom)
+        last[atom.variable] = max(atom, other, key=_position)
+    powers.update((indicator, 1) for indicator in last.values())
+    return tuple(_reduce(powers))
+
+
+def _position(indicator: Indicator) -> tuple[Fraction, bool]:
+    """The order in which the indicators of a variable are switched on: `x ≥ c` before `x > c`."""
+    return indicator.threshold, indicator.strict
 
 
 def _reduce(powers: dict[Atom, int]) -> Iterable[tuple[Monomial, Fraction]]:
@@ -244,17 +260,57 @@ def _leading_sign(p: Polynomial) -> int:
     return 1 if p.terms[monomial] > 0 else -1
 
 
-def _choice(f: Callable[[Polynomial], Polynomial | None], p: Polynomial) -> Polynomial | None:
+# Where a piece lies: bounds of variables, or None where there are none.
+Bounds = Mapping[Variable, tuple[Fraction | None, Fraction | None]]
+Operation = Callable[["Polynomial", Bounds], "Polynomial | None"]
+
+
+class Piece(NamedTuple):
+    """A piece of a polynomial with indicators of x: from where it holds, up to where, and what it is there.
+
+    `first` is the indicator that is switched on where it begins, `last` the one where it ends.
+    """
+
+    first: Indicator | None
+    last: Indicator | None
+    polynomial: Polynomial
+
+
+def pieces(p: Polynomial, x: Variable) -> list[Piece]:
+    """The pieces between the thresholds of the indicators of x, from −∞ to ∞."""
+    steps: dict[Indicator, dict[Monomial, Fraction]] = {}
+    plain: dict[Monomial, Fraction] = {}
+    for monomial, c in p.terms.items():
+        mine = next((a for a, _ in monomial if isinstance(a, Indicator) and a.variable == x), None)
+        if mine is None:
+            plain[monomial] = c
+        else:
+            steps.setdefault(mine, {})[tuple(f for f in monomial if f[0] != mine)] = c
+    order = sorted(steps, key=_position)
+    current = Polynomial(plain)
+    result = [Piece(None, order[0] if order else None, current)]
+    for k, indicator in enumerate(order):
+        current = current + Polynomial(steps[indicator])
+        result.append(Piece(indicator, order[k + 1] if k + 1 < len(order) else None, current))
+    return result
+
+
+def _choice(f: Operation, p: Polynomial, bounds: Bounds | None = None) -> Polynomial | None:
     """`f(p)` with the indicators of `p` moved outside."""
-    indicator = next((a for a in p.atoms if isinstance(a, Indicator)), None)
-    if indicator is None:
-        return f(p)
-    parts = p.coefficients(indicator)
-    off = parts.get(0, ZERO)
-    at_off, at_on = _choice(f, off), _choice(f, off + parts[1])
-    if at_off is None or at_on is None:
-        return None
-    return at_off + Polynomial.of(indicator) * (at_on - at_off)
+    bounds = bounds or {}
+    switched = [a.variable for a in p.atoms if isinstance(a, Indicator)]
+    if not switched:
+        return f(p, bounds)
+    x = min(switched)
+    result, before = ZERO, ZERO
+    for first, last, piece in pieces(p, x):
+        where = (first and first.threshold, last and last.threshold)
+        mine = _choice(f, piece, {**bounds, x: where})
+        if mine is None:
+            return None
+        result = mine if first is None else result + Polynomial.of(first) * (mine - before)
+        before = mine
+    return result
 
 
 def _in_variable(p: Polynomial) -> bool:
@@ -262,12 +318,39 @@ def _in_variable(p: Polynomial) -> bool:
     return len(p.variables) == 1 and all(isinstance(a, Variable) for a in p.atoms)
 
 
+def in_powers(p: Polynomial) -> rational.Coefficients:
+    """The coefficients of a polynomial of at most one variable and no functions."""
+    by_degree = {sum(power for _, power in monomial): c for monomial, c in p.terms.items()}
+    return tuple(by_degree.get(k, Fraction(0)) for k in range(max(by_degree, default=-1) + 1))
+
+
+def _without_zeros(p: Polynomial, bounds: Bounds) -> bool:
+    if not _in_variable(p):
+        return False
+    (x,) = p.variables
+    return not rational.has_root(in_powers(p), *bounds.get(x, (None, None)))
+
+
+def _softplus_argument(p: Polynomial) -> Polynomial | None:
+    """u if p is `softplus(u)`."""
+    (*functions,) = (a for a in p.atoms if isinstance(a, Function))
+    if len(functions) != 1 or functions[0].name != "softplus":
+        return None
+    rest = p - Polynomial.of(functions[0])
+    u = functions[0].argument
+    return u if not rest.terms else -u if rest == -u else None
+
+
 def logistic(p: Polynomial) -> Polynomial | None:
     """`σ(p)`, or None if that is no form."""
 
-    def apply(p: Polynomial) -> Polynomial | None:
+    def apply(p: Polynomial, _: Bounds) -> Polynomial | None:
         if p.value == 0:
             return Polynomial.constant(Fraction(1, 2))
+        for sign in (1, -1):
+            u = _softplus_argument(p.scaled(Fraction(sign, 2)))
+            if u is not None:  # σ(2v) = (1 + tanh v)/2
+                return (ONE + tanh_softplus(u).scaled(Fraction(sign))).scaled(Fraction(1, 2))
         if not _in_variable(p):
             return None
         if _leading_sign(p) > 0:
@@ -283,10 +366,15 @@ def tanh(p: Polynomial) -> Polynomial | None:
     return None if s is None else s.scaled(Fraction(2)) - ONE
 
 
+def tanh_softplus(p: Polynomial) -> Polynomial:
+    """`tanh(log(1 + exp(p)))`."""
+    return Polynomial.of(Function("tanh_softplus", p))
+
+
 def softplus(p: Polynomial) -> Polynomial | None:
     """`log(1 + exp(p))`."""
 
-    def apply(p: Polynomial) -> Polynomial | None:
+    def apply(p: Polynomial, _: Bounds) -> Polynomial | None:
         if not _in_variable(p):
             return None
         if _leading_sign(p) > 0:
@@ -299,7 +387,7 @@ def softplus(p: Polynomial) -> Polynomial | None:
 def exp(p: Polynomial) -> Polynomial | None:
     """`exp(p)`."""
 
-    def apply(p: Polynomial) -> Polynomial | None:
+    def apply(p: Polynomial, _: Bounds) -> Polynomial | None:
         if p.value == 0:
             return ONE
         if _in_variable(p):
@@ -327,7 +415,7 @@ def expm1(p: Polynomial) -> Polynomial | None:
 def erf(p: Polynomial) -> Polynomial | None:
     """`erf(p)`."""
 
-    def apply(p: Polynomial) -> Polynomial | None:
+    def apply(p: Polynomial, _: Bounds) -> Polynomial | None:
         if p.value == 0:
             return ZERO
         if not _in_variable(p):
@@ -348,7 +436,7 @@ def erfc(p: Polynomial) -> Polynomial | None:
 def log(p: Polynomial) -> Polynomial | None:
     """`log(p)`, for `p = 1 + exp(u)` and for 1."""
 
-    def apply(p: Polynomial) -> Polynomial | None:
+    def apply(p: Polynomial, _: Bounds) -> Polynomial | None:
         if p == ONE:
             return ZERO
         inner = (p - ONE).lone_atom
@@ -365,32 +453,85 @@ def log1p(p: Polynomial) -> Polynomial | None:
 
 
 def reciprocal(p: Polynomial) -> Polynomial | None:
-    """`1/p`, for numbers and for `p = c·(1 + exp(u))`."""
+    """`1/p`, for numbers, exponentials, `c·(1 + exp(u))`, roots, and polynomials without zeros."""
 
-    def apply(p: Polynomial) -> Polynomial | None:
+    def apply(p: Polynomial, bounds: Bounds) -> Polynomial | None:
         if p.value is not None:
             return Polynomial.constant(1 / p.value) if p.value else None
+        if _without_zeros(p, bounds):
+            leading = in_powers(p)[-1]
+            return Polynomial.of(Function("reciprocal", p.scaled(1 / leading))).scaled(1 / leading)
+        root = next((a for a in p.atoms if isinstance(a, Function) and a.name == "rsqrt"), None)
+        if root is not None and p == root.argument * Polynomial.of(root):
+            return Polynomial.of(root)
         c = p.terms.get(())
-        if not c:
+        rest = p - Polynomial.constant(c) if c else p
+        if len(rest.terms) != 1:
             return None
-        inner = (p.scaled(1 / c) - ONE).lone_atom
-        if isinstance(inner, Function) and inner.name == "exp":
-            s = logistic(-inner.argument)
-            return None if s is None else s.scaled(1 / c)
-        return None
+        ((monomial, factor),) = rest.terms.items()
+        if len(monomial) != 1 or monomial[0][1] != 1:
+            return None
+        atom = monomial[0][0]
+        if not isinstance(atom, Function) or atom.name != "exp":
+            return None
+        if not c:
+            return Polynomial.of(Function("exp", -atom.argument)).scaled(1 / factor)
+        s = logistic(-atom.argument) if factor == c else None
+        return None if s is None else s.scaled(1 / c)
 
     return _choice(apply, p)
 
 
+def rsqrt(p: Polynomial) -> Polynomial | None:
+    """`1/√p`, for polynomials that are positive everywhere."""
+
+    def apply(p: Polynomial, bounds: Bounds) -> Polynomial | None:
+        if not _without_zeros(p, bounds):
+            return None
+        (x,) = p.variables
+        low, high = bounds.get(x, (None, None))
+        inside = low if low is not None else high if high is not None else Fraction(0)
+        return Polynomial.of(Function("rsqrt", p)) if rational.value(in_powers(p), inside) > 0 else None
+
+    return _choice(apply, p)
+
+
+def sqrt(p: Polynomial) -> Polynomial | None:
+    """`√p`, for polynomials that are positive everywhere."""
+    inverse = rsqrt(p)
+    return None if inverse is None else p * inverse
+
+
 def above(p: Polynomial, strict: bool) -> Polynomial | None:
     """The indicator of `p > 0`, or of `p ≥ 0` unless `strict`."""
-    if p.value is not None:
-        return ONE if p.value > 0 or (p.value == 0 and not strict) else ZERO
-    line = p.affine()
-    if line is None:
-        return None
-    x, a, b = line
-    if a > 0:
-        return Polynomial.of(Indicator(x, -b / a, strict))
-    # a·x + b > 0 means x < −b/a, which is not (x ≥ −b/a).
-    return ONE - Polynomial.of(Indicator(x, -b / a, not strict))
+
+    def apply(p: Polynomial, _: Bounds) -> Polynomial | None:
+        if p.value is not None:
+            return ONE if p.value > 0 or (p.value == 0 and not strict) else ZERO
+        line = p.affine()
+        if line is None:
+            return None
+        x, a, b = line
+        if a > 0:
+            return Polynomial.of(Indicator(x, -b / a, strict))
+        # a·x + b > 0 means x < −b/a, which is not (x ≥ −b/a).
+        return ONE - Polynomial.of(Indicator(x, -b / a, not strict))
+
+    return _choice(apply, p)
+
+
+def zero(p: Polynomial) -> Polynomial | None:
+    """The indicator of `p = 0`."""
+    low, upp = above(p, False), above(p, True)
+    return None if low is None or upp is None else low - upp
+
+
+APPLY: dict[str, Callable[[Polynomial], Polynomial | None]] = {
+    "logistic": logistic,
+    "exp": exp,
+    "erf": erf,
+    "softplus": softplus,
+    "tanh_softplus": tanh_softplus,
+    "reciprocal": reciprocal,
+    "rsqrt": rsqrt,
+}

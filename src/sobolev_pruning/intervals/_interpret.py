@@ -20,9 +20,11 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Va
 from . import _arithmetic as ia
 from ._forms import Polynomial, TooLarge, Variable
 from ._interval import Interval, Ternary
+from ._origins import Origin
 from ._ranges import Ranges
 from ._registry import UnsupportedPrimitiveError, inlined, rules, unsupported_message
 from ._rounding import format_of, normalised
+from ._softmax import Softmax
 from ._symbols import keeps_infinity, symbols, transparent
 
 Value = Interval | Ternary | Array
@@ -37,7 +39,7 @@ _MAX_DEPTH = 60
 class Node:
     """A value of the program: its enclosure, evaluated on demand, and its normal form, if it has one."""
 
-    __slots__ = ("_natural", "_value", "aval", "depth", "form", "infinite", "number", "real")
+    __slots__ = ("_natural", "_value", "aval", "depth", "form", "infinite", "number", "origin", "real")
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class Node:
         self.form = form
         self.depth = depth
         self.infinite = 0  # the sign of a constant that is ±∞
+        self.origin: Origin | None = None
         self.real = True  # whether every entry is a real number; of an exact array some may be ±∞ or NaN
 
 
@@ -69,6 +72,7 @@ class Interpreter:
     def __init__(self) -> None:
         self.nodes: dict[Variable, Node] = {}
         self.ranges = Ranges(self._variable_value)
+        self.softmax = Softmax(self)
         self._count = 0
         self._source = ""  # the innermost user line; equations inside of JAX's own functions have none
         self._mapped: dict[Any, Node] = {}
@@ -111,6 +115,14 @@ class Interpreter:
         self.nodes[variable] = node
         node.form = Polynomial.of(variable)
         return node.form
+
+    def exp_of_constant(self, variable: Variable, factor: Fraction) -> Polynomial:
+        """`exp(factor·k)` as a variable of its own."""
+        key = (variable, factor, lax.exp_p)
+        if key not in self._mapped:
+            exponent = ia.scale(self._variable_value(variable), factor)
+            self._mapped[key] = self.new(self.nodes[variable].aval, rules[lax.exp_p](exponent, accuracy=None))
+        return self.opaque(self._mapped[key])
 
     def new(self, aval: Any, value: Value) -> Node:
         """A node with a known value and no form."""
@@ -199,19 +211,35 @@ class Interpreter:
             results = natural()
             return [self.new(aval, r) for r, aval in zip(results, avals, strict=True)]
         (aval,) = avals
+        node = self._single(primitive, params, inputs, aval, natural)
+        node.origin = Origin(primitive, tuple(inputs), params)
+        return [node]
+
+    def _single(
+        self,
+        primitive: Primitive,
+        params: dict[str, Any],
+        inputs: list[Node],
+        aval: Any,
+        natural: Callable[[], Any],
+    ) -> Node:
+        """The node of the only result of a primitive."""
+        known = self.softmax.recognised(primitive, params, inputs, aval)
+        if known is not None:
+            return self.new(aval, known)
         form = self._form_of(primitive, params, inputs, aval)
         if form is None:
             node = self.new(aval, natural())
             if primitive in transparent:
                 node.infinite = inputs[0].infinite
             node.real = inputs[0].real if primitive in keeps_infinity else True
-            return [node]
+            return node
         depth = 1 + max((n.depth for n in inputs if n._natural is not None), default=0)
         node = Node(aval, self._number(), natural=natural, form=form, depth=depth)
         node.real = inputs[0].real if primitive in keeps_infinity else True
         if depth > _MAX_DEPTH:
             self.value(node)
-        return [node]
+        return node
 
     def _form_of(
         self, primitive: Primitive, params: dict[str, Any], inputs: list[Node], aval: Any
@@ -250,6 +278,7 @@ class Interpreter:
             key = (variable, primitive, str(sorted(params.items(), key=lambda kv: kv[0])))
             if key not in self._mapped:
                 mapped = self.new(aval, rules[primitive](self.value(source), **params))
+                mapped.origin = Origin(primitive, (source,), params)
                 self._mapped[key] = mapped
                 self.opaque(mapped)
             images[variable] = Variable(self._mapped[key].number)
