@@ -21,9 +21,9 @@ from fractions import Fraction
 import flint
 from flint import arb
 
-from sobolev_pruning.intervals import _forms as forms
+from sobolev_pruning.intervals import _identities as identities
 from sobolev_pruning.intervals._activations import known_forms
-from sobolev_pruning.intervals._forms import Function, Polynomial, Variable
+from sobolev_pruning.intervals._forms import ONE, Function, Polynomial, Variable
 from sobolev_pruning.intervals._univariate import in_base
 
 flint.ctx.prec = 300
@@ -41,8 +41,8 @@ def exact_derivative(p: Polynomial) -> list[tuple[Polynomial, bool]]:
     """`p'` as pairs (polynomial, whether it is to be multiplied by 2/√π)."""
     plain, slopes = Polynomial({}), Polynomial({})
     for atom in p.atoms:
-        outer, is_erf = forms.ONE, False
-        inner = forms.ONE
+        outer, is_erf = ONE, False
+        inner = ONE
         if isinstance(atom, Function):
             of = Polynomial.of(atom)
             q = atom.argument
@@ -53,11 +53,11 @@ def exact_derivative(p: Polynomial) -> list[tuple[Polynomial, bool]]:
                 case "exp":
                     outer = of
                 case "erf":
-                    outer = forms.exp(-(q * q))
+                    outer = identities.exp(-(q * q))
                 case "softplus":
-                    outer = forms.logistic(q)
+                    outer = identities.logistic(q)
                 case "tanh_softplus":
-                    outer = (forms.ONE - of * of) * forms.logistic(q)
+                    outer = (ONE - of * of) * identities.logistic(q)
             ((inner, _), *_) = exact_derivative(q)
         partial = Polynomial({})
         for power, coefficient in p.coefficients(atom).items():
@@ -198,13 +198,13 @@ def tail(p: Polynomial, sign: int, slope_of_erf: bool) -> Polynomial:
     def image(atom):
         match atom:
             case Function("logistic"):
-                return forms.ONE - rho if sign > 0 else rho
+                return ONE - rho if sign > 0 else rho
             case Function("tanh_softplus"):
-                return forms.ONE - of_mish * rho * rho if sign > 0 else of_mish * rho
+                return ONE - of_mish * rho * rho if sign > 0 else of_mish * rho
             case Function("exp"):
                 return rho
             case Function("erf"):
-                return (forms.ONE - ratio * rho).scaled(Fraction(sign))
+                return (ONE - ratio * rho).scaled(Fraction(sign))
         return Polynomial.of(atom)
 
     return p.substitute(image)

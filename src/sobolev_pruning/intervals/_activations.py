@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _forms as forms
+from . import _identities as identities
 from ._critical import CRITICAL
-from ._forms import Function, Polynomial, Variable
+from ._forms import ONE, Function, Polynomial, Variable
 
 # How many derivatives of each are enclosed by their ranges.
 ORDERS = {
@@ -59,7 +59,7 @@ def derivative(p: Polynomial, dtype: str) -> Polynomial:
     for atom in p.atoms:
         match atom:
             case Variable():
-                inner = forms.ONE
+                inner = ONE
             case Function(name, q):
                 outer: Polynomial | None
                 of = Polynomial.of(atom)
@@ -69,12 +69,12 @@ def derivative(p: Polynomial, dtype: str) -> Polynomial:
                     case "exp":
                         outer = of
                     case "erf":
-                        square = forms.exp(-(q * q))
+                        square = identities.exp(-(q * q))
                         outer = None if square is None else square.scaled(slope)
                     case "tanh_softplus":
-                        outer = _times(forms.ONE - of * of, forms.logistic(q))
+                        outer = _times(ONE - of * of, identities.logistic(q))
                     case _:
-                        outer = forms.logistic(q)
+                        outer = identities.logistic(q)
                 assert outer is not None
                 inner = outer * derivative(q, dtype)
             case _:
@@ -92,9 +92,9 @@ def definitions(dtype: str) -> dict[str, Polynomial]:
     """The activations themselves."""
     x = Polynomial.of(Variable(0))
     c = constants(dtype)
-    s = forms.logistic(x)
-    gauss = forms.erfc(-x.scaled(c["sqrt_half"]))
-    t = forms.tanh((x + (x**3).scaled(c["cubic"])).scaled(c["sqrt_2_over_pi"]))
+    s = identities.logistic(x)
+    gauss = identities.erfc(-x.scaled(c["sqrt_half"]))
+    t = identities.tanh((x + (x**3).scaled(c["cubic"])).scaled(c["sqrt_2_over_pi"]))
     assert s is not None
     assert gauss is not None
     assert t is not None
@@ -102,10 +102,10 @@ def definitions(dtype: str) -> dict[str, Polynomial]:
         "sigmoid": s,
         "silu": x * s,
         "gelu": (x * gauss).scaled(Fraction(1, 2)),
-        "gelu_tanh": (x * (forms.ONE + t)).scaled(Fraction(1, 2)),
-        "mish": x * forms.tanh_softplus(x),
-        "tanh_softplus": forms.tanh_softplus(x),
-        "x_tanh": x * (s.scaled(Fraction(2)) - forms.ONE),
+        "gelu_tanh": (x * (ONE + t)).scaled(Fraction(1, 2)),
+        "mish": x * identities.tanh_softplus(x),
+        "tanh_softplus": identities.tanh_softplus(x),
+        "x_tanh": x * (s.scaled(Fraction(2)) - ONE),
         "tanh_shrink": x - s.scaled(Fraction(4)),
     }
 

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
-from . import _arithmetic as ia
 from . import _balls as balls
 from . import _roots as rational
 from ._balls import Ball
@@ -66,9 +66,9 @@ def algebraic(p: Polynomial, dtype: np.dtype) -> Curve | None:
     if kinds <= {"reciprocal"}:
         formula = _rational(p, functions, dtype)
     elif kinds == {"rsqrt"} and len(functions) == 1:
-        formula = _root(p, *functions, dtype)
+        formula = _root(p, next(iter(functions)), dtype)
     elif kinds == {"exp"} and len(functions) == 1:
-        formula = _gaussian(p, *functions, dtype)
+        formula = _gaussian(p, next(iter(functions)), dtype)
     return None if formula is None else _curve(formula, dtype)
 
 
@@ -98,14 +98,14 @@ def _curve(f: _Formula, dtype: np.dtype) -> Curve | None:
     return Curve(evaluate, tuple(critical))
 
 
-def _around(limit: Limit, dtype: object) -> tuple[float, float]:
-    if isinstance(limit, float):
+def _around(limit: Limit, dtype: DTypeLike) -> tuple[float, float]:
+    if not isinstance(limit, tuple):
         return limit, limit
     return bracket(limit[0], dtype)[0], bracket(limit[1], dtype)[1]
 
 
 def _exactly(x: Fraction | float) -> Limit:
-    return x if isinstance(x, float) else (x, x)
+    return (x, x) if isinstance(x, Fraction) else x
 
 
 def _size(p: Coefficients, radius: float) -> float:
@@ -240,7 +240,7 @@ def _root_limit(
     degrees = (len(a) - 1 if a else -math.inf, len(b) - 1 - half)
     against = leading(a) * leading(b) < 0
 
-    def sum_of(flip: int) -> tuple[float, Bracket]:
+    def sum_of(flip: int) -> tuple[float | int, Bracket]:
         top = max(degrees)
         low = high = Fraction(0)
         if degrees[0] == top:
@@ -255,7 +255,7 @@ def _root_limit(
     if not against:
         degree, size = sum_of(1)
         degree -= 2 * half * m
-        factor = (q[-1] ** -m,) * 2
+        c = q[-1] ** -m
     else:
         if not conjugate:
             return (Fraction(0), Fraction(0))
@@ -263,8 +263,7 @@ def _root_limit(
         degree = len(conjugate) - 1 - 2 * half * (m + 1) - top
         size = (1 / difference[1], 1 / difference[0])
         c = conjugate[-1] * q[-1] ** -(m + 1) * (sign if len(conjugate) % 2 == 0 else 1)
-        factor = (c, c)
-    coefficient = rational.product(size, factor)
+    coefficient = rational.product(size, (c, c))
     if degree < 0:
         return (Fraction(0), Fraction(0))
     if degree == 0:

@@ -166,7 +166,7 @@ class Ranges:
 
 @partial(jax.jit, static_argnames=("p", "is_outward"))
 def _shared_range(lower: Array, upper: Array | None, *, p: Polynomial, is_outward: bool) -> Interval | None:
-    """`univariate_range`, traced once for all variables of one shape; `is_outward` is there to tell the traces apart."""
+    """`univariate_range`, traced once for all variables of one shape; `is_outward` tells the traces apart."""
     return univariate_range(p, Interval._make(lower, lower if upper is None else upper))
 
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 
 Coefficients = tuple[Fraction, ...]
 
@@ -108,7 +109,7 @@ def _sturm(p: Coefficients) -> list[Coefficients]:
 
 def _changes(chain: list[Coefficients], x: Fraction) -> int:
     signs = [v > 0 for p in chain if (v := value(p, x))]
-    return sum(a != b for a, b in zip(signs, signs[1:], strict=False))
+    return sum(a != b for a, b in pairwise(signs))
 
 
 @cache

@@ -78,7 +78,8 @@ class Softmax:
             total = self._sum_along(inputs[1], inputs[0])
             return None if total is None else softmax(self._base(total), total.axes)
         if primitive is lax.mul_p:
-            return self._quotient(*inputs, aval) or self._quotient(*reversed(inputs), aval)
+            x, y = inputs
+            return self._quotient(x, y, aval) or self._quotient(y, x, aval)
         return None
 
     # Parts.

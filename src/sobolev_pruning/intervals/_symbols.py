@@ -12,8 +12,8 @@ import numpy as np
 from jax import lax
 from jax.extend.core import Primitive, primitives
 
-from . import _forms as forms
-from ._forms import ONE, ZERO, Indicator, Polynomial, TooLarge, Variable
+from . import _identities as identities
+from ._forms import ONE, ZERO, Atom, Indicator, Polynomial, TooLarge, Variable
 from ._origins import is_constant, is_positive
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _function(operation: Callable[[Polynomial], Polynomial | None]) -> Symbol:
     return symbol
 
 
-_exp = _function(forms.exp)
+_exp = _function(identities.exp)
 
 
 def _exponential(walk: "Interpreter", inputs: list["Node"], params: dict[str, Any], aval: Any) -> Polynomial | None:
@@ -86,11 +86,11 @@ def _exponential(walk: "Interpreter", inputs: list["Node"], params: dict[str, An
     p = walk.form(inputs[0])
     if p is None:
         return None
-    for (monomial, c) in p.terms.items():
+    for monomial, c in p.terms.items():
         ((atom, power), *more) = monomial or ((None, 0),)
         if more or power != 1 or not isinstance(atom, Variable) or not is_constant(walk.nodes.get(atom)):
             continue
-        rest = forms.exp(p - Polynomial.of(atom).scaled(c))
+        rest = identities.exp(p - Polynomial.of(atom).scaled(c))
         return None if rest is None else rest * walk.exp_of_constant(atom, c)
     return _exp(walk, inputs, params, aval)
 
@@ -99,7 +99,7 @@ def _quotient(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any)
     numerator, denominator = (walk.form(node) for node in inputs)
     if numerator is None or denominator is None:
         return None
-    inverse = forms.reciprocal(denominator)
+    inverse = identities.reciprocal(denominator)
     return None if inverse is None else numerator * inverse
 
 
@@ -109,24 +109,24 @@ def _integer_power(walk: "Interpreter", inputs: list["Node"], params: Any, aval:
         return None
     if exponent >= 0:
         return p**exponent
-    inverse = forms.reciprocal(p)
+    inverse = identities.reciprocal(p)
     return None if inverse is None else inverse**-exponent
 
 
 def _line(walk: "Interpreter", node: "Node") -> Polynomial | None:
     """The form of an operand of a comparison: on each of its pieces a number or an affine function of one variable."""
     p = walk.form(node)
-    if p is None or p.value is not None or forms.above(p, True) is not None:
+    if p is None or p.value is not None or identities.above(p, True) is not None:
         return p
     return walk.opaque(node)
 
 
 def _indicator(walk: "Interpreter", p: Polynomial, strict: bool) -> Polynomial | None:
     """The indicator of `p > 0` or `p ≥ 0`, given that some variables are positive by their origin."""
-    on = forms.above(p, strict)
+    on = identities.above(p, strict)
     if on is None:
         return None
-    known = {
+    known: dict[Atom, Polynomial] = {
         a: ONE
         for a in on.atoms
         if isinstance(a, Indicator) and a.threshold <= 0 and is_positive(walk.nodes.get(a.variable))
@@ -142,8 +142,8 @@ def _comparison(difference: Callable[[Polynomial, Polynomial], Polynomial], stri
             if any(not node.infinite and not node.real for node in inputs):
                 return None
             # Every real number is below ∞; only the order of the two matters.
-            gap = forms.Polynomial.constant(inputs[0].infinite - inputs[1].infinite)
-            return forms.above(difference(gap, ZERO), strict) if gap.value else None
+            gap = Polynomial.constant(inputs[0].infinite - inputs[1].infinite)
+            return identities.above(difference(gap, ZERO), strict) if gap.value else None
         x, y = (_line(walk, node) for node in inputs)
         return None if x is None or y is None else _indicator(walk, difference(x, y), strict)
 
@@ -159,7 +159,7 @@ def _equality(negated: bool) -> Symbol:
         if sum(bool(node.infinite) for node in inputs) == 1:
             return ONE if negated else ZERO  # a real number is not infinite
         x, y = (walk.form(node) for node in inputs)
-        on = None if x is None or y is None else forms.zero(x - y)
+        on = None if x is None or y is None else identities.zero(x - y)
         if on is None:
             return None
         return ONE - on if negated else on
@@ -255,8 +255,8 @@ _ALGEBRA: dict[Primitive, Callable[..., Polynomial | None]] = {
     lax.mul_p: lambda x, y: x * y,
     lax.neg_p: lambda x: -x,
     lax.square_p: lambda x: x * x,
-    lax.sqrt_p: forms.sqrt,
-    lax.rsqrt_p: forms.rsqrt,
+    lax.sqrt_p: identities.sqrt,
+    lax.rsqrt_p: identities.rsqrt,
 }
 
 _PIECEWISE: dict[Primitive, Callable[..., Polynomial | None]] = {
@@ -268,13 +268,13 @@ _PIECEWISE: dict[Primitive, Callable[..., Polynomial | None]] = {
 }
 
 _FUNCTIONS: dict[Primitive, Callable[[Polynomial], Polynomial | None]] = {
-    lax.expm1_p: forms.expm1,
-    lax.log_p: forms.log,
-    lax.log1p_p: forms.log1p,
-    lax.logistic_p: forms.logistic,
-    lax.tanh_p: forms.tanh,
-    lax.erf_p: forms.erf,
-    lax.erfc_p: forms.erfc,
+    lax.expm1_p: identities.expm1,
+    lax.log_p: identities.log,
+    lax.log1p_p: identities.log1p,
+    lax.logistic_p: identities.logistic,
+    lax.tanh_p: identities.tanh,
+    lax.erf_p: identities.erf,
+    lax.erfc_p: identities.erfc,
 }
 
 symbols.update({p: _algebra(f) for p, f in _ALGEBRA.items()})

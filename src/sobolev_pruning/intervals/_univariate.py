@@ -22,9 +22,10 @@ from ._activations import known_functions
 from ._algebraic import Critical, Curve, algebraic
 from ._elementary import evaluate, margin
 from ._evaluators import U, evaluator
-from ._forms import APPLY, Atom, Function, Indicator, Polynomial, Variable
+from ._forms import Atom, Function, Indicator, Polynomial, Variable
+from ._identities import APPLY
 from ._interval import Interval
-from ._rounding import bracket, format_of, outward
+from ._rounding import bracket, outward
 
 
 class Normalised(NamedTuple):
@@ -161,7 +162,7 @@ def _between(curve: Curve, u: Interval) -> Interval:
 
 
 def _bound(value: Fraction | float, dtype: DTypeLike, side: int) -> float:
-    return value if isinstance(value, float) else bracket(value, dtype)[side]
+    return bracket(value, dtype)[side] if isinstance(value, Fraction) else value
 
 
 def _line(x: Interval, a: Fraction, b: Fraction) -> Interval:
