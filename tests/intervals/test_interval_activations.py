@@ -233,34 +233,30 @@ def boxes(dtype, n=48):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    ("order", "mode"), [(0, "value"), (1, "reverse"), (1, "forward"), (2, "reverse"), (2, "forward")]
-)
+@pytest.mark.parametrize("order", [0, 1, 2])
 @pytest.mark.parametrize("name", TRUTH)
-def test_activations_are_enclosed_by_their_ranges(name, order, mode, dtype):
+def test_activations_are_enclosed_by_their_ranges(name, order, dtype):
     f, of_dtype = TRUTH[name]
     low, upp = boxes(dtype, 24)
-    out = inclusion(lambda x: derived(f, order, mode)(x, jnp.ones_like(x)))(as_interval(low, upp))
-    truth = of_dtype(dtype)
-
-    def value(x):
-        return truth(x, order)
-
-    points = members(low, upp, 3, 3)
-    assert_encloses(out, lambda x: value(x) if abs(x) < 1e4 else None, [(p,) for p in points])
-    # The range itself: every bound is attained, up to rounding, by some point of a fine grid.
-    width = np.float64(upp) - np.float64(low)
-    for i in np.flatnonzero((np.abs(low) < 30) & (np.abs(upp) < 30) & (width < 20))[:16]:
-        grid = np.linspace(float(low[i]), float(upp[i]), 200 if width[i] else 1)
-        grid = [value(arb(float(x))) for x in [*grid, *(x for x in _JUMPS if low[i] <= x <= upp[i])]]
-        least, most = min(map(float, grid)), max(map(float, grid))
-        allowed = (
-            600 * float(np.finfo(dtype).eps) * (1 + max(abs(least), abs(most)))
-            + 1.2e-4 * width[i] ** 2
-            + 1e-7 * (width[i] > 0)
-        )
-        assert least - float(out.lower[i]) <= allowed
-        assert float(out.upper[i]) - most <= allowed
+    modes = [derived(f, order, mode) for mode in (["reverse", "forward"] if order else ["value"])]
+    enclosures = inclusion(lambda x: [g(x, jnp.ones_like(x)) for g in modes])(as_interval(low, upp))
+    truth = functools.cache(lambda x: of_dtype(dtype)(arb(x), order))
+    for out in enclosures:
+        points = [(p,) for p in members(low, upp, 3, 3)]
+        assert_encloses(out, lambda x: truth(float(x)) if abs(x) < 1e4 else None, points)
+        # The range itself: every bound is attained, up to rounding, by some point of a fine grid.
+        width = np.float64(upp) - np.float64(low)
+        for i in np.flatnonzero((np.abs(low) < 30) & (np.abs(upp) < 30) & (width < 20))[:16]:
+            grid = np.linspace(float(low[i]), float(upp[i]), 200 if width[i] else 1)
+            grid = [truth(float(x)) for x in [*grid, *(x for x in _JUMPS if low[i] <= x <= upp[i])]]
+            least, most = min(map(float, grid)), max(map(float, grid))
+            allowed = (
+                600 * float(np.finfo(dtype).eps) * (1 + max(abs(least), abs(most)))
+                + 1.2e-4 * width[i] ** 2
+                + 1e-7 * (width[i] > 0)
+            )
+            assert least - float(out.lower[i]) <= allowed
+            assert float(out.upper[i]) - most <= allowed
 
 
 # Kinks inside, at ends, and boxes that are a kink; what JAX's derivative is there.

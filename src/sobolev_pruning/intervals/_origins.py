@@ -48,6 +48,18 @@ _POSITIVE = _REARRANGED | {
 }
 
 
+# Operations whose results are equal if their operands and the texts of their parameters are.
+_COMPARED = (_POSITIVE - {lax.slice_p, primitives.name_p}) | {
+    lax.exp_p,
+    lax.log_p,
+    lax.sub_p,
+    lax.neg_p,
+    lax.is_finite_p,
+    lax.select_n_p,
+    lax.convert_element_type_p,
+}
+
+
 class Origin(NamedTuple):
     """The operation that made a value."""
 
@@ -106,6 +118,8 @@ def layout_of(node: "Node", nodes: dict[Variable, "Node"]) -> Layout:
             kept = iter([k for k, n in enumerate(old) if n != 1])
             inner = tuple(next(kept) if n != 1 else None for n in shape)
         elif origin.primitive is lax.reduce_sum_p and all(old[k] == 1 for k in origin.params["axes"]):
+            if source.origin is not None and source.origin.primitive is lax.exp_p:
+                return Layout(node, tuple(k if n != 1 else None for k, n in enumerate(shape)))  # a sum of its own
             inner = tuple(k for k in range(len(old)) if k not in origin.params["axes"])
         if inner is not None:
             root, axes = layout_of(source, nodes)
@@ -124,8 +138,19 @@ def same_as(node: "Node", nodes: dict[Variable, "Node"]) -> "Node":
     return other if other is not None and other.aval.shape == node.aval.shape else node
 
 
-def is_same(first: "Node", second: "Node", nodes: dict[Variable, "Node"]) -> bool:
-    """Whether two nodes hold the same value: proved by identity or by their forms."""
+def is_same(first: "Node", second: "Node", nodes: dict[Variable, "Node"], depth: int = 12) -> bool:
+    """Whether two nodes hold the same value: proved by identity, by their forms, or by equal operations on the same."""
     first, second = same_as(first, nodes), same_as(second, nodes)
-    same_type = first.aval.shape == second.aval.shape and first.aval.dtype == second.aval.dtype
-    return first is second or (same_type and first.form is not None and first.form == second.form)
+    if first is second:
+        return True
+    if first.aval.shape != second.aval.shape or first.aval.dtype != second.aval.dtype:
+        return False
+    if first.form is not None and first.form == second.form:
+        return True
+    if first.infinite and second.infinite:
+        return first.infinite == second.infinite
+    a, b = first.origin, second.origin
+    if a is None or b is None or not depth or a.primitive is not b.primitive or a.primitive not in _COMPARED:
+        return False
+    pairs = zip(a.inputs, b.inputs, strict=True)
+    return str(a.params) == str(b.params) and all(is_same(x, y, nodes, depth - 1) for x, y in pairs)

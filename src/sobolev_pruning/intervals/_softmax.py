@@ -96,7 +96,7 @@ class Softmax:
         inner = same_as(exponential, self._walk.nodes).origin
         if inner is None or inner.primitive is not lax.exp_p or not exponential.aval.size:
             return None
-        return Sum(exponential, inner.inputs[0], tuple(origin.params["axes"]))
+        return Sum(exponential, inner.inputs[0], tuple(map(int, origin.params["axes"])))
 
     def _sum_along(self, node: "Node", exponential: "Node") -> Sum | None:
         """The sum of the entries of `exponential`, if that is what the node broadcasts along them."""
@@ -158,7 +158,7 @@ class Softmax:
         rank = max(len(n.aval.shape) for n in inputs)
         for node, other in (inputs, inputs[::-1]):
             found = self._laid_out(node, rank)
-            if found is None or found.x is not found.sum.x:
+            if found is None:
                 continue
             origin = same_as(found.x, self._walk.nodes).origin
             if origin is None or origin.primitive is not lax.sub_p:
@@ -171,7 +171,7 @@ class Softmax:
             added = self._layout(other, rank)
             axis_of_x = {found.sum.axis_of(k): k for k in range(len(x.aval.shape))}
             expected = tuple(None if k is None else subtracted.axes[axis_of_x[k]] for k in found.layout)
-            if added.root is subtracted.root and added.axes == expected:
+            if added.axes == expected and is_same(added.root, subtracted.root, self._walk.nodes):
                 return found._replace(x=x)
         return None
 
@@ -206,7 +206,9 @@ class Softmax:
         inner_rank = len(root.aval.shape)
         inner = self._layout(below, inner_rank)
         total = self._sum(inner.root)
-        if total is None or not is_same(total.exponential, exponential, self._walk.nodes):
+        if total is None or len(inner.axes) != inner_rank:
+            return None
+        if not is_same(total.exponential, exponential, self._walk.nodes):
             return None
         for k in range(rank):
             along = axes[k]

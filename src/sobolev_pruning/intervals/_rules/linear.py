@@ -5,7 +5,7 @@ their coefficient, all of which are ±1 here. A sum of n terms is wrong by at mo
 summation (Higham, section 4.2), plus the smallest normal number for every flushed subnormal.
 """
 
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax.numpy as jnp
 import numpy as np
@@ -50,7 +50,7 @@ def _summed(sums: Any, n: int, x: Interval) -> Interval:
     return Interval._make(lower, upper)
 
 
-def _reduce_sum(primitive: Primitive, x: Interval, *, axes: tuple[int, ...], **params: Any) -> Interval:
+def _reduce_sum(primitive: Primitive, x: Interval, *, axes: tuple[SupportsIndex, ...], **params: Any) -> Interval:
     n = int(np.prod([x.shape[a] for a in axes]))
     return _summed(lambda end: primitive.bind(end, axes=axes, **params), max(n, 1), x)
 
