@@ -21,9 +21,9 @@ from fractions import Fraction
 import flint
 from flint import arb
 
-from sobolev_pruning.intervals import _forms as forms
+from sobolev_pruning.intervals import _identities as identities
 from sobolev_pruning.intervals._activations import known_forms
-from sobolev_pruning.intervals._forms import Function, Polynomial, Variable
+from sobolev_pruning.intervals._forms import ONE, Function, Polynomial, Variable
 from sobolev_pruning.intervals._univariate import in_base
 
 flint.ctx.prec = 300
@@ -41,8 +41,8 @@ def exact_derivative(p: Polynomial) -> list[tuple[Polynomial, bool]]:
     """`p'` as pairs (polynomial, whether it is to be multiplied by 2/√π)."""
     plain, slopes = Polynomial({}), Polynomial({})
     for atom in p.atoms:
-        outer, is_erf = forms.ONE, False
-        inner = forms.ONE
+        outer, is_erf = ONE, False
+        inner = ONE
         if isinstance(atom, Function):
             of = Polynomial.of(atom)
             q = atom.argument
@@ -53,9 +53,11 @@ def exact_derivative(p: Polynomial) -> list[tuple[Polynomial, bool]]:
                 case "exp":
                     outer = of
                 case "erf":
-                    outer = forms.exp(-(q * q))
+                    outer = identities.exp(-(q * q))
                 case "softplus":
-                    outer = forms.logistic(q)
+                    outer = identities.logistic(q)
+                case "tanh_softplus":
+                    outer = (ONE - of * of) * identities.logistic(q)
             ((inner, _), *_) = exact_derivative(q)
         partial = Polynomial({})
         for power, coefficient in p.coefficients(atom).items():
@@ -69,6 +71,15 @@ def exact_derivative(p: Polynomial) -> list[tuple[Polynomial, bool]]:
     return [(plain, False), (slopes, True)]
 
 
+def tanh_softplus(q: arb) -> arb:
+    """Increasing, so the ends of a ball are enough: a formula would repeat the argument."""
+    ends = []
+    for end in (q.lower(), q.upper()):
+        square = 1 / (1 + end.exp()) ** 2
+        ends.append((1 - square) / (1 + square))
+    return ends[0].union(ends[1])
+
+
 def evaluate(p: Polynomial, u: arb, cache: dict) -> arb:
     def atom_value(atom) -> arb:
         if atom not in cache:
@@ -80,6 +91,7 @@ def evaluate(p: Polynomial, u: arb, cache: dict) -> arb:
                     "logistic": lambda q: 1 / (1 + (-q).exp()),
                     "exp": lambda q: q.exp(),
                     "erf": lambda q: q.erf(),
+                    "tanh_softplus": tanh_softplus,
                 }[atom.name](q)
         return cache[atom]
 
@@ -173,21 +185,26 @@ def decimal(low: Fraction, high: Fraction) -> str:
     return f"{sign}{whole}.{part:0{DIGITS}d}".rstrip("0") or "0"
 
 
-RHO, RATIO = Variable(-2), Variable(-3)
+RHO, RATIO, MISH_RATIO = Variable(-2), Variable(-3), Variable(-4)
 
 
 def tail(p: Polynomial, sign: int, slope_of_erf: bool) -> Polynomial:
-    """`p` in terms of what decays: ρ = σ(−|q|) or exp(−κu²), and the ratio erfc(|u|)/exp(−u²)."""
-    rho, ratio = Polynomial.of(RHO), Polynomial.of(RATIO)
+    """`p` in terms of what decays: ρ = σ(−|q|) or exp(−κu²), and the ratio erfc(|u|)/exp(−u²).
+
+    With `t = tanh(softplus u)`, it is the ratio `t/ρ` on the left and `(1 − t)/ρ²` on the right.
+    """
+    rho, ratio, of_mish = Polynomial.of(RHO), Polynomial.of(RATIO), Polynomial.of(MISH_RATIO)
 
     def image(atom):
         match atom:
             case Function("logistic"):
-                return forms.ONE - rho if sign > 0 else rho
+                return ONE - rho if sign > 0 else rho
+            case Function("tanh_softplus"):
+                return ONE - of_mish * rho * rho if sign > 0 else of_mish * rho
             case Function("exp"):
                 return rho
             case Function("erf"):
-                return (forms.ONE - ratio * rho).scaled(Fraction(sign))
+                return (ONE - ratio * rho).scaled(Fraction(sign))
         return Polynomial.of(atom)
 
     return p.substitute(image)
@@ -202,13 +219,20 @@ def decided_tails(name: str, p: Polynomial, slope: Slope) -> Fraction:
     radius = Fraction(1)
     functions = [a for a in p.atoms if isinstance(a, Function)]
     decaying = next((f for f in functions if f.name in ("logistic", "exp")), None)
+    mish = any(f.name == "tanh_softplus" for f in functions)
     for sign in (-1, 1):
         parts = [(tail(part, sign, times), times) for part, times in slope.first if part.terms]
         lowest = min(k for part, _ in parts for k in part.coefficients(RHO))
 
-        def divided(u: arb, parts=parts, lowest=lowest) -> arb:
+        def divided(u: arb, parts=parts, lowest=lowest, sign=sign) -> arb:
             size = abs(u)
-            if decaying is not None and decaying.name == "logistic":
+            known = {}
+            if mish:
+                e = (-size).exp()
+                below = 1 + 2 * e + 2 * e * e if sign > 0 else e * e + 2 * e + 2
+                known[MISH_RATIO] = 2 * (1 + e) * (1 + e) / below if sign > 0 else (1 + e) * (e + 2) / below
+                rho = e / (1 + e)
+            elif decaying is not None and decaying.name == "logistic":
                 q = evaluate(decaying.argument, size, {})
                 rho = (-q).exp() / (1 + (-q).exp())
             elif decaying is not None:
@@ -222,7 +246,7 @@ def decided_tails(name: str, p: Polynomial, slope: Slope) -> Fraction:
             total = arb(0)
             for part, times in parts:
                 for k, coefficient in part.coefficients(RHO).items():
-                    term = evaluate(coefficient, u, {RATIO: ratio})
+                    term = evaluate(coefficient, u, {RATIO: ratio, **known})
                     for _ in range(k - lowest):
                         term = term * rho
                     total += term * factor if times else term

@@ -16,9 +16,18 @@ in the jaxpr by their algebra, and enclosed by their exact ranges.
 
 | enclosed by | functions |
 |---|---|
-| exact ranges, with derivatives 1 and 2 | sigmoid, tanh, SiLU/Swish, Softplus, GELU (both), ReLU, leaky ReLU, ELU |
+| exact ranges, with derivatives 1 and 2 | sigmoid, tanh, SiLU/Swish, Softplus, log-sigmoid, GELU (both), Mish |
+| | ReLU, leaky ReLU, ReLU6, ELU, SELU, CELU, hard tanh, hard sigmoid, hard SiLU |
+| | soft sign, squareplus, erf, erfc, normal density and distribution |
+| | absolute value, maximum, minimum, clip |
 | exact ranges of derivative 3 as well | sigmoid, tanh, SiLU/Swish, GELU (both) |
-| natural extension: sound, but wider | mish, derivatives of CELU and of `jnp.maximum(x, 0)`, all else |
+| exact ranges of all derivatives | piecewise polynomials and rational functions of one variable |
+| | `B·exp(q) + c` and `A + B/√q` with polynomials A, B and q of one variable |
+| exact ranges of every entry | softmax, log-softmax, logsumexp and its gradient |
+| natural extension: sound, but wider | Jacobian of softmax, `log_ndtr`, `x·log x`, all else |
+
+The derivative at a kink is what JAX makes of it: ½ for `jnp.maximum(x, 0)` at 0, 0 for `jax.nn.relu`. A box with a kink
+inside gets the hull of both sides.
 """
 
 from ._decoration import Decoration

@@ -12,11 +12,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _forms as forms
+from . import _identities as identities
 from ._critical import CRITICAL
-from ._forms import Function, Polynomial, Variable
+from ._forms import ONE, Function, Polynomial, Variable
 
-ORDERS = range(4)
+# How many derivatives of each are enclosed by their ranges.
+ORDERS = {
+    "sigmoid": 3,
+    "silu": 3,
+    "gelu": 3,
+    "gelu_tanh": 3,
+    "mish": 2,
+    "tanh_softplus": 0,
+    "x_tanh": 0,
+    "tanh_shrink": 0,
+}
 
 
 class KnownFunction(NamedTuple):
@@ -38,6 +48,10 @@ def constants(dtype: str) -> dict[str, Fraction]:
     }
 
 
+def _times(p: Polynomial, q: Polynomial | None) -> Polynomial | None:
+    return None if q is None else p * q
+
+
 def derivative(p: Polynomial, dtype: str) -> Polynomial:
     """`p'` for a polynomial of one variable, as JAX differentiates it."""
     slope = constants(dtype)["erf_slope"]
@@ -45,7 +59,7 @@ def derivative(p: Polynomial, dtype: str) -> Polynomial:
     for atom in p.atoms:
         match atom:
             case Variable():
-                inner = forms.ONE
+                inner = ONE
             case Function(name, q):
                 outer: Polynomial | None
                 of = Polynomial.of(atom)
@@ -55,10 +69,12 @@ def derivative(p: Polynomial, dtype: str) -> Polynomial:
                     case "exp":
                         outer = of
                     case "erf":
-                        square = forms.exp(-(q * q))
+                        square = identities.exp(-(q * q))
                         outer = None if square is None else square.scaled(slope)
+                    case "tanh_softplus":
+                        outer = _times(ONE - of * of, identities.logistic(q))
                     case _:
-                        outer = forms.logistic(q)
+                        outer = identities.logistic(q)
                 assert outer is not None
                 inner = outer * derivative(q, dtype)
             case _:
@@ -76,9 +92,9 @@ def definitions(dtype: str) -> dict[str, Polynomial]:
     """The activations themselves."""
     x = Polynomial.of(Variable(0))
     c = constants(dtype)
-    s = forms.logistic(x)
-    gauss = forms.erfc(-x.scaled(c["sqrt_half"]))
-    t = forms.tanh((x + (x**3).scaled(c["cubic"])).scaled(c["sqrt_2_over_pi"]))
+    s = identities.logistic(x)
+    gauss = identities.erfc(-x.scaled(c["sqrt_half"]))
+    t = identities.tanh((x + (x**3).scaled(c["cubic"])).scaled(c["sqrt_2_over_pi"]))
     assert s is not None
     assert gauss is not None
     assert t is not None
@@ -86,14 +102,18 @@ def definitions(dtype: str) -> dict[str, Polynomial]:
         "sigmoid": s,
         "silu": x * s,
         "gelu": (x * gauss).scaled(Fraction(1, 2)),
-        "gelu_tanh": (x * (forms.ONE + t)).scaled(Fraction(1, 2)),
+        "gelu_tanh": (x * (ONE + t)).scaled(Fraction(1, 2)),
+        "mish": x * identities.tanh_softplus(x),
+        "tanh_softplus": identities.tanh_softplus(x),
+        "x_tanh": x * (s.scaled(Fraction(2)) - ONE),
+        "tanh_shrink": x - s.scaled(Fraction(4)),
     }
 
 
 def known_forms(dtype: str) -> Iterator[tuple[str, Polynomial]]:
     """Name and form of every function and its derivatives."""
     for name, form in definitions(dtype).items():
-        for order in ORDERS:
+        for order in range(ORDERS[name] + 1):
             yield f"{name}{chr(39) * order}", form
             form = derivative(form, dtype)
 

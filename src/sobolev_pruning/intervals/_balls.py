@@ -35,6 +35,13 @@ class Ball:
         error = jnp.abs(self.value) * other.error + jnp.abs(other.value) * self.error + self.error * other.error
         return _rounded(value, error)
 
+    def __truediv__(self, other: "Ball") -> "Ball":
+        """`|a/b − (a + e)/(b + f)| ≤ (|e| + |a/b|·|f|)/(|b| − |f|)`."""
+        value = self.value / other.value
+        distance = jnp.abs(other.value) - other.error
+        error = jnp.where(distance > 0, (self.error + jnp.abs(value) * other.error) / distance, jnp.inf)
+        return _rounded(value, error)
+
     def __neg__(self) -> "Ball":
         return Ball(-self.value, self.error)
 
@@ -77,15 +84,46 @@ def apply(primitive: Primitive, x: Ball, slope: float) -> Ball:
     return _rounded(value, slope * x.error, margin(primitive, value.dtype))
 
 
-def exp(x: Ball) -> Ball:
-    """`exp(x)` for `x ≤ 0`.
+def sqrt(x: Ball) -> Ball:
+    """`√x`: `|√(x + e) − √x| = |e|/(√(x + e) + √x)`."""
+    value = lax.sqrt(x.value)
+    return _rounded(value, jnp.where(value > 0, 1.01 * x.error / value, jnp.inf))
 
-    `|exp(x + e) − exp(x)| ≤ exp(x)·(exp(|e|) − 1) ≤ 1.72·exp(x)·|e|` while `|e| ≤ 1`, and always at most 1. The
-    factor 2 also pays for taking the computed value in place of `exp(x)`.
+
+def where(condition: Array, on: Ball, off: Ball) -> Ball:
+    """One ball or the other."""
+    return Ball(jnp.where(condition, on.value, off.value), jnp.where(condition, on.error, off.error))
+
+
+def exp(x: Ball) -> Ball:
+    """`exp(x)`.
+
+    `|exp(x + e) − exp(x)| ≤ exp(x)·(exp(|e|) − 1) ≤ 1.72·exp(x)·|e|` while `|e| ≤ 1`, and at most 1 where both
+    arguments are negative. The factor 2 also pays for taking the computed value in place of `exp(x)`.
     """
     value = lax.exp(x.value)
-    change = jnp.where(x.error <= 1, 2 * value * x.error, 1.0)
+    far = jnp.where(x.value + x.error <= 0, 1.0, jnp.inf)
+    change = jnp.where(x.error <= 1, 2 * value * x.error, far)
     return _rounded(value, change, margin(lax.exp_p, value.dtype))
+
+
+def tanh_softplus(x: Array) -> tuple[Ball, Ball]:
+    """`t = tanh(log(1 + eˣ))` and `1 − t` at exact points, each accurate where it is small.
+
+    With `E = exp(−|x|)`, they are `(E² + 2E)/(E² + 2E + 2)` and `2/(E² + 2E + 2)` for x < 0, `(1 + 2E)/(1 + 2E + 2E²)`
+    and `2E²/(1 + 2E + 2E²)` for x ≥ 0. No term is negative, so relative errors add up to those of E, weighted by at
+    most 2 in a numerator and 1 in a denominator, and 2½ of roundings.
+    """
+    e = evaluate(lax.exp_p, -jnp.abs(x))
+    ulps = 3 * margin(lax.exp_p, x.dtype) + 4
+    negative = x < 0
+    small, square = e * (e + 2), 2 * e * e
+    below = jnp.where(negative, small + 2, 1 + 2 * e + square)
+    zero = jnp.zeros_like(x)
+    return (
+        _rounded(jnp.where(negative, small, 1 + 2 * e) / below, zero, ulps),
+        _rounded(jnp.where(negative, 2.0, square) / below, zero, ulps),
+    )
 
 
 def logistic(x: Ball) -> Ball:

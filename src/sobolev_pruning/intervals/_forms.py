@@ -5,22 +5,15 @@ written with several: SiLU is `x·σ(x)`, its derivative `σ + x·σ − x·σ²
 polynomial over *atoms*: variables of the program, functions of polynomials (σ, exp, erf, softplus), and indicators of
 half lines. The identities of these functions rewrite to one form what automatic differentiation arranges in many, so
 that an equality of polynomials proves that two programs compute the same function of real numbers. Names of functions
-play no part.
-
-The identities:
-
-* `tanh u = 2σ(2u) − 1`, `σ(−u) = 1 − σ(u)`, `1/(1 + eᵘ) = σ(−u)`
-* `erfc u = 1 − erf u`, `erf(−u) = −erf u`
-* `log(1 + eᵘ) = softplus u`, `softplus(−u) = softplus(u) − u`, `exp(u − softplus u) = σ(u)`
-* `exp(u)·σ(u) = exp(u) − σ(u)`, `exp(−u)·σ(u) = 1 − σ(u)`
-* `H² = H` for an indicator, and `f(a + H·(b − a)) = f(a) + H·(f(b) − f(a))`: a function of a choice is a choice of
-  functions
+play no part. The identities of the functions stand in `_identities.py`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, final
+
+from . import _roots as rational
 
 MAX_MONOMIALS = 192
 MAX_DEGREE = 24
@@ -37,7 +30,11 @@ class Variable(NamedTuple):
 
 @final
 class Function(NamedTuple):
-    """`name` applied to a polynomial of one variable; `name` is σ (`logistic`), `exp`, `erf` or `softplus`."""
+    """`name` applied to a polynomial of one variable.
+
+    `name` is σ (`logistic`), `exp`, `erf`, `softplus`, `tanh_softplus`, or `reciprocal` and `rsqrt` of a polynomial
+    that has no zero where the function matters.
+    """
 
     name: str
     argument: "Polynomial"
@@ -195,22 +192,30 @@ ZERO = Polynomial({})
 ONE = Polynomial.constant(1)
 
 
-def _order(factor: tuple[Atom, int]) -> tuple[Any, ...]:
+def order_of(factor: tuple[Atom, int]) -> tuple[Any, ...]:
     # Any order does, as long as equal monomials are equal tuples. Two atoms of one hash could, at worst, hide a match.
     return (type(factor[0]).__name__, hash(factor[0]))
 
 
-def _product(first: Monomial, second: Monomial) -> Iterable[tuple[Monomial, Fraction]]:
+@lru_cache(maxsize=1 << 14)
+def _product(first: Monomial, second: Monomial) -> tuple[tuple[Monomial, Fraction], ...]:
     if not first or not second:
-        yield (first or second), Fraction(1)
-        return
+        return (((first or second), Fraction(1)),)
     powers: dict[Atom, int] = dict(first)
     for atom, power in second:
         powers[atom] = powers.get(atom, 0) + power
-    for atom in powers:
-        if isinstance(atom, Indicator):
-            powers[atom] = 1
-    yield from _reduce(powers)
+    last: dict[Variable, Indicator] = {}
+    for atom in [a for a in powers if isinstance(a, Indicator)]:
+        del powers[atom]
+        other = last.get(atom.variable, atom)
+        last[atom.variable] = max(atom, other, key=_position)
+    powers.update((indicator, 1) for indicator in last.values())
+    return tuple(_reduce(powers))
+
+
+def _position(indicator: Indicator) -> tuple[Fraction, bool]:
+    """The order in which the indicators of a variable are switched on: `x ≥ c` before `x > c`."""
+    return indicator.threshold, indicator.strict
 
 
 def _reduce(powers: dict[Atom, int]) -> Iterable[tuple[Monomial, Fraction]]:
@@ -235,162 +240,40 @@ def _reduce(powers: dict[Atom, int]) -> Iterable[tuple[Monomial, Fraction]]:
             for monomial, c in _reduce(second):
                 yield monomial, -c
             return
-    yield tuple(sorted(powers.items(), key=_order)), Fraction(1)
+    yield tuple(sorted(powers.items(), key=order_of)), Fraction(1)
 
 
-def _leading_sign(p: Polynomial) -> int:
-    """A sign that `p` and `−p` do not share."""
-    monomial = max((m for m in p.terms if m), key=lambda m: (sum(e for _, e in m), [_order(f) for f in m]))
-    return 1 if p.terms[monomial] > 0 else -1
+class Piece(NamedTuple):
+    """A piece of a polynomial with indicators of x: from where it holds, up to where, and what it is there.
+
+    `first` is the indicator that is switched on where it begins, `last` the one where it ends.
+    """
+
+    first: Indicator | None
+    last: Indicator | None
+    polynomial: Polynomial
 
 
-def _choice(f: Callable[[Polynomial], Polynomial | None], p: Polynomial) -> Polynomial | None:
-    """`f(p)` with the indicators of `p` moved outside."""
-    indicator = next((a for a in p.atoms if isinstance(a, Indicator)), None)
-    if indicator is None:
-        return f(p)
-    parts = p.coefficients(indicator)
-    off = parts.get(0, ZERO)
-    at_off, at_on = _choice(f, off), _choice(f, off + parts[1])
-    if at_off is None or at_on is None:
-        return None
-    return at_off + Polynomial.of(indicator) * (at_on - at_off)
+def pieces(p: Polynomial, x: Variable) -> list[Piece]:
+    """The pieces between the thresholds of the indicators of x, from −∞ to ∞."""
+    steps: dict[Indicator, dict[Monomial, Fraction]] = {}
+    plain: dict[Monomial, Fraction] = {}
+    for monomial, c in p.terms.items():
+        mine = next((a for a, _ in monomial if isinstance(a, Indicator) and a.variable == x), None)
+        if mine is None:
+            plain[monomial] = c
+        else:
+            steps.setdefault(mine, {})[tuple(f for f in monomial if f[0] != mine)] = c
+    order = sorted(steps, key=_position)
+    current = Polynomial(plain)
+    result = [Piece(None, order[0] if order else None, current)]
+    for k, indicator in enumerate(order):
+        current = current + Polynomial(steps[indicator])
+        result.append(Piece(indicator, order[k + 1] if k + 1 < len(order) else None, current))
+    return result
 
 
-def _in_variable(p: Polynomial) -> bool:
-    """Whether `p` is a nonconstant polynomial of one variable, without functions."""
-    return len(p.variables) == 1 and all(isinstance(a, Variable) for a in p.atoms)
-
-
-def logistic(p: Polynomial) -> Polynomial | None:
-    """`σ(p)`, or None if that is no form."""
-
-    def apply(p: Polynomial) -> Polynomial | None:
-        if p.value == 0:
-            return Polynomial.constant(Fraction(1, 2))
-        if not _in_variable(p):
-            return None
-        if _leading_sign(p) > 0:
-            return Polynomial.of(Function("logistic", p))
-        return ONE - Polynomial.of(Function("logistic", -p))
-
-    return _choice(apply, p)
-
-
-def tanh(p: Polynomial) -> Polynomial | None:
-    """`tanh(p)`."""
-    s = logistic(p.scaled(Fraction(2)))
-    return None if s is None else s.scaled(Fraction(2)) - ONE
-
-
-def softplus(p: Polynomial) -> Polynomial | None:
-    """`log(1 + exp(p))`."""
-
-    def apply(p: Polynomial) -> Polynomial | None:
-        if not _in_variable(p):
-            return None
-        if _leading_sign(p) > 0:
-            return Polynomial.of(Function("softplus", p))
-        return Polynomial.of(Function("softplus", -p)) + p
-
-    return _choice(apply, p)
-
-
-def exp(p: Polynomial) -> Polynomial | None:
-    """`exp(p)`."""
-
-    def apply(p: Polynomial) -> Polynomial | None:
-        if p.value == 0:
-            return ONE
-        if _in_variable(p):
-            return Polynomial.of(Function("exp", p))
-        soft = [a for a in p.atoms if isinstance(a, Function)]
-        if len(soft) == 1 and soft[0].name == "softplus":
-            # p = k·softplus(u) + r: exp(u − softplus u) = σ(u) and exp(−softplus u) = 1 − σ(u).
-            u, s = soft[0].argument, Polynomial.of(Function("logistic", soft[0].argument))
-            rest = p + Polynomial.of(soft[0])
-            if rest == u:
-                return s
-            if rest.value == 0:
-                return ONE - s
-        return None
-
-    return _choice(apply, p)
-
-
-def expm1(p: Polynomial) -> Polynomial | None:
-    """`exp(p) − 1`."""
-    e = exp(p)
-    return None if e is None else e - ONE
-
-
-def erf(p: Polynomial) -> Polynomial | None:
-    """`erf(p)`."""
-
-    def apply(p: Polynomial) -> Polynomial | None:
-        if p.value == 0:
-            return ZERO
-        if not _in_variable(p):
-            return None
-        if _leading_sign(p) > 0:
-            return Polynomial.of(Function("erf", p))
-        return -Polynomial.of(Function("erf", -p))
-
-    return _choice(apply, p)
-
-
-def erfc(p: Polynomial) -> Polynomial | None:
-    """`1 − erf(p)`."""
-    e = erf(p)
-    return None if e is None else ONE - e
-
-
-def log(p: Polynomial) -> Polynomial | None:
-    """`log(p)`, for `p = 1 + exp(u)` and for 1."""
-
-    def apply(p: Polynomial) -> Polynomial | None:
-        if p == ONE:
-            return ZERO
-        inner = (p - ONE).lone_atom
-        if isinstance(inner, Function) and inner.name == "exp":
-            return softplus(inner.argument)
-        return None
-
-    return _choice(apply, p)
-
-
-def log1p(p: Polynomial) -> Polynomial | None:
-    """`log(1 + p)`."""
-    return log(p + ONE)
-
-
-def reciprocal(p: Polynomial) -> Polynomial | None:
-    """`1/p`, for numbers and for `p = c·(1 + exp(u))`."""
-
-    def apply(p: Polynomial) -> Polynomial | None:
-        if p.value is not None:
-            return Polynomial.constant(1 / p.value) if p.value else None
-        c = p.terms.get(())
-        if not c:
-            return None
-        inner = (p.scaled(1 / c) - ONE).lone_atom
-        if isinstance(inner, Function) and inner.name == "exp":
-            s = logistic(-inner.argument)
-            return None if s is None else s.scaled(1 / c)
-        return None
-
-    return _choice(apply, p)
-
-
-def above(p: Polynomial, strict: bool) -> Polynomial | None:
-    """The indicator of `p > 0`, or of `p ≥ 0` unless `strict`."""
-    if p.value is not None:
-        return ONE if p.value > 0 or (p.value == 0 and not strict) else ZERO
-    line = p.affine()
-    if line is None:
-        return None
-    x, a, b = line
-    if a > 0:
-        return Polynomial.of(Indicator(x, -b / a, strict))
-    # a·x + b > 0 means x < −b/a, which is not (x ≥ −b/a).
-    return ONE - Polynomial.of(Indicator(x, -b / a, not strict))
+def in_powers(p: Polynomial) -> rational.Coefficients:
+    """The coefficients of a polynomial of at most one variable and no functions."""
+    by_degree = {sum(power for _, power in monomial): c for monomial, c in p.terms.items()}
+    return tuple(by_degree.get(k, Fraction(0)) for k in range(max(by_degree, default=-1) + 1))

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.core import Tracer
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var
@@ -25,9 +25,11 @@ from ._dependence import MARK, joined, spread
 from ._domains import Domain, domains
 from ._forms import Polynomial, TooLarge, Variable
 from ._interval import Interval
+from ._origins import Origin
 from ._ranges import Ranges
 from ._registry import UnsupportedPrimitiveError, inlined, integer_rules, rules, structured, unsupported_message
 from ._rounding import format_of
+from ._softmax import Softmax
 from ._symbols import keeps_infinity, symbols, transparent
 from ._ternary import Ternary, ternary
 
@@ -48,7 +50,8 @@ class Node:
     """
 
     __slots__ = (
-        "_natural", "_value", "aval", "depth", "empty", "form", "infinite", "lack", "near", "number", "real",
+        "_natural", "_value", "aval", "depth", "empty", "form", "infinite", "lack", "near", "number", "origin",
+        "real",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +70,7 @@ class Node:
         self.form = form
         self.depth = depth
         self.infinite = 0  # the sign of a constant that is ±∞
+        self.origin: Origin | None = None
         self.real = True  # whether every entry is a real number; of an exact array some may be ±∞ or NaN
         self.empty: Array | None = None
         self.lack: Array | None = None
@@ -95,6 +99,7 @@ class Interpreter:
         self.decorated = decorated
         self.nodes: dict[Variable, Node] = {}
         self.ranges = Ranges(self._variable_value)
+        self.softmax = Softmax(self)
         self._count = 0
         self._source = ""  # the innermost user line; equations inside of JAX's own functions have none
         self._mapped: dict[Any, Node] = {}
@@ -137,6 +142,14 @@ class Interpreter:
         self.nodes[variable] = node
         node.form = Polynomial.of(variable)
         return node.form
+
+    def exp_of_constant(self, variable: Variable, factor: Fraction) -> Polynomial:
+        """`exp(factor·k)` as a variable of its own."""
+        key = (variable, factor, lax.exp_p)
+        if key not in self._mapped:
+            exponent = ia.scale(self._variable_value(variable), factor)
+            self._mapped[key] = self.new(self.nodes[variable].aval, rules[lax.exp_p](exponent, accuracy=None))
+        return self.opaque(self._mapped[key])
 
     def new(self, aval: Any, value: Value) -> Node:
         """A node with a known value and no form."""
@@ -218,7 +231,7 @@ class Interpreter:
 
     def _operation(self, eqn: JaxprEqn, inputs: list[Node]) -> list[Node]:
         primitive = eqn.primitive
-        avals = [var.aval for var in eqn.outvars]
+        avals: list[Any] = [var.aval for var in eqn.outvars]
         if any(jnp.issubdtype(a.dtype, jnp.complexfloating) for a in (*avals, *(n.aval for n in inputs))):
             why = "computes with complex numbers, of which there are no intervals"
             raise UnsupportedPrimitiveError(unsupported_message(primitive.name, self._source, why))
@@ -269,6 +282,24 @@ class Interpreter:
             self.mark(primitive, inputs, params, nodes, formed=False)
             return nodes
         (aval,) = avals
+        node = self._single(primitive, params, inputs, aval, natural)
+        node.origin = Origin(primitive, tuple(inputs), params)
+        return [node]
+
+    def _single(
+        self,
+        primitive: Primitive,
+        params: dict[str, Any],
+        inputs: list[Node],
+        aval: Any,
+        natural: Callable[[], Any],
+    ) -> Node:
+        """The node of the only result of a primitive."""
+        known = self.softmax.recognised(primitive, params, inputs, aval)
+        if known is not None:
+            node = self.new(aval, known)
+            self._spread(primitive, inputs, params, [node])
+            return node
         form = self._form_of(primitive, params, inputs, aval)
         if form is None:
             node = self.new(aval, natural())
@@ -276,14 +307,14 @@ class Interpreter:
                 node.infinite = inputs[0].infinite
             node.real = inputs[0].real if primitive in keeps_infinity else True
             self.mark(primitive, inputs, params, [node], formed=False)
-            return [node]
+            return node
         depth = 1 + max((n.depth for n in inputs if n._natural is not None), default=0)
         node = Node(aval, self._number(), natural=natural, form=form, depth=depth)
         node.real = inputs[0].real if primitive in keeps_infinity else True
         self.mark(primitive, inputs, params, [node], formed=True)
         if depth > _MAX_DEPTH:
             self.value(node)
-        return [node]
+        return node
 
     def mark(
         self, primitive: Primitive, inputs: list[Node], params: dict[str, Any], nodes: list[Node], *, formed: bool
@@ -351,6 +382,7 @@ class Interpreter:
             key = (variable, primitive, str(sorted(params.items(), key=lambda kv: kv[0])))
             if key not in self._mapped:
                 mapped = self.new(aval, rules[primitive](self.value(source), **params))
+                mapped.origin = Origin(primitive, (source,), params)
                 self._mapped[key] = mapped
                 self.opaque(mapped)
             images[variable] = Variable(self._mapped[key].number)

@@ -8,15 +8,19 @@ equal `pᵢ`.
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+from jax import Array
 
 from . import _arithmetic as ia
-from ._forms import ONE, Atom, Function, Indicator, Monomial, Polynomial, Variable, variable_of
+from ._evaluators import U
+from ._forms import ONE, Atom, Function, Indicator, Monomial, Piece, Polynomial, Variable, pieces, variable_of
 from ._interval import Interval
-from ._rounding import bracket
-from ._univariate import normalise, smooth_range
+from ._rounding import bracket, is_outward
+from ._univariate import in_u, normalise, smooth_range
 
 
 class Enclosure(NamedTuple):
@@ -62,6 +66,8 @@ class Ranges:
 
     def _sorted(self, p: Polynomial, dtype: Any) -> Enclosure:
         nonlinear = {variable_of(a) for a in p.atoms if not isinstance(a, Variable)}
+        if not nonlinear:
+            nonlinear = _repeated(p)
         if not nonlinear:
             return self._plain(p, dtype)
         x = min(nonlinear)
@@ -122,54 +128,11 @@ class Ranges:
         """The range of a polynomial in one variable and functions of it."""
         key = (p, "univariate")
         if key not in self._known:
-            interval = self._pieces(p, x)
+            domain = self._variable(x)
+            upper = None if ia.is_point(domain) else domain.upper
+            interval = _shared_range(domain.lower, upper, p=in_u(p), is_outward=is_outward())
             self._known[key] = Enclosure(self._atoms(p), False) if interval is None else Enclosure(interval, True)
         return self._known[key]
-
-    def _pieces(self, p: Polynomial, x: Variable) -> Interval | None:
-        """The hull of the ranges on the pieces between the thresholds of the indicators."""
-        domain = self._variable(x)
-        indicators = [a for a in p.atoms if isinstance(a, Indicator)]
-        if not indicators:
-            return smooth_range(p, domain)
-        thresholds = sorted({i.threshold for i in indicators})
-        if len(thresholds) < len(indicators):
-            return None  # x > c and x ≥ c: at c itself, a piece of its own
-        strict = {i.threshold: i.strict for i in indicators}
-        lower = jnp.full_like(domain.lower, jnp.inf)
-        upper = jnp.full_like(domain.upper, -jnp.inf)
-        for k in range(len(thresholds) + 1):
-            below = thresholds[k - 1] if k else None
-            above = thresholds[k] if k < len(thresholds) else None
-
-            def on_piece(atom: Atom, below: Fraction | None = below) -> Polynomial:
-                if isinstance(atom, Indicator):
-                    on = below is not None and atom.threshold <= below
-                    return Polynomial.constant(1 if on else 0)
-                return Polynomial.of(atom)
-
-            # The thresholds are not always floats: restrict to a little more, so the range is enclosed.
-            low, upp = domain.lower, domain.upper
-            reached = jnp.ones_like(low, dtype=bool)
-            if below is not None:
-                edge, beyond = bracket(below, domain.dtype)
-                # `edge ≤ below ≤ beyond`; x > below needs x > edge, or x ≥ beyond if the threshold is no float.
-                open_end = strict[below] and edge == beyond
-                reached &= (upp > edge) if open_end else (upp >= beyond)
-                low = jnp.maximum(low, edge)
-            if above is not None:
-                edge, beyond = bracket(above, domain.dtype)
-                open_end = not strict[above] and edge == beyond
-                reached &= (domain.lower < edge) if open_end else (domain.lower <= edge)
-                upp = jnp.minimum(upp, beyond)
-            low = jnp.where(reached, low, domain.lower)
-            upp = jnp.where(reached, upp, domain.upper)
-            piece = smooth_range(p.substitute(on_piece), Interval._make(low, upp))
-            if piece is None:
-                return None
-            lower = jnp.where(reached, jnp.minimum(lower, piece.lower), lower)
-            upper = jnp.where(reached, jnp.maximum(upper, piece.upper), upper)
-        return Interval._make(lower, upper)
 
     def _atoms(self, p: Polynomial) -> Interval:
         """The enclosure of a polynomial by the ranges of its atoms, when nothing better is known."""
@@ -201,12 +164,70 @@ class Ranges:
                 return known
 
 
+@partial(jax.jit, static_argnames=("p", "is_outward"))
+def _shared_range(lower: Array, upper: Array | None, *, p: Polynomial, is_outward: bool) -> Interval | None:
+    """`univariate_range`, traced once for all variables of one shape; `is_outward` tells the traces apart."""
+    return univariate_range(p, Interval._make(lower, lower if upper is None else upper))
+
+
+def univariate_range(p: Polynomial, domain: Interval) -> Interval | None:
+    """The hull of the ranges on the pieces between the thresholds of the indicators, or None if one is not known."""
+    parts = _merged(pieces(p, U))
+    if len(parts) == 1:
+        return smooth_range(parts[0].polynomial, domain)
+    lower = jnp.full_like(domain.lower, jnp.inf)
+    upper = jnp.full_like(domain.upper, -jnp.inf)
+    for first, last, polynomial in parts:
+        # The thresholds are not always floats: restrict to a little more, so the range is enclosed.
+        low, upp = domain.lower, domain.upper
+        reached = jnp.ones_like(low, dtype=bool)
+        if first is not None:
+            edge, beyond = bracket(first.threshold, domain.dtype)
+            # `edge ≤ t ≤ beyond`; x > t needs x > edge, or x ≥ beyond if the threshold is no float.
+            reached &= (upp > edge) if first.strict and edge == beyond else (upp >= beyond)
+            low = jnp.maximum(low, edge)
+        if last is not None:
+            edge, beyond = bracket(last.threshold, domain.dtype)
+            reached &= (domain.lower < edge) if not last.strict and edge == beyond else (domain.lower <= edge)
+            upp = jnp.minimum(upp, beyond)
+        low = jnp.where(reached, low, domain.lower)
+        upp = jnp.where(reached, upp, domain.upper)
+        piece = smooth_range(polynomial, Interval._make(low, upp))
+        if piece is None:
+            return None
+        lower = jnp.where(reached, jnp.minimum(lower, piece.lower), lower)
+        upper = jnp.where(reached, jnp.maximum(upper, piece.upper), upper)
+    return Interval._make(lower, upper)
+
+
+def _merged(parts: list[Piece]) -> list[Piece]:
+    """The pieces, where neighbours that are the same polynomial are one."""
+    result = parts[:1]
+    for part in parts[1:]:
+        if part.polynomial == result[-1].polynomial:
+            result[-1] = result[-1]._replace(last=part.last)
+        else:
+            result.append(part)
+    return result
+
+
 def _worthwhile(p: Polynomial) -> bool:
     """Whether the form may be tighter than the operands: it has nonlinear atoms, or a variable more than once."""
     if p.value is not None or any(not isinstance(a, Variable) for a in p.atoms):
         return True
     uses = [(atom, power) for monomial in p.terms for atom, power in monomial]
     return len({atom for atom, _ in uses}) < len(uses) or any(power > 1 for _, power in uses)
+
+
+def _repeated(p: Polynomial) -> set[Variable]:
+    """The variables that occur in two different powers."""
+    powers: dict[Variable, int] = {}
+    repeated = set()
+    for monomial in p.terms:
+        for atom, power in monomial:
+            if isinstance(atom, Variable) and powers.setdefault(atom, power) != power:
+                repeated.add(atom)
+    return repeated
 
 
 def _of_shape(x: Interval, shape: tuple[int, ...]) -> Interval:

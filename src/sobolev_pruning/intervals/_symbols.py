@@ -12,8 +12,9 @@ import numpy as np
 from jax import lax
 from jax.extend.core import Primitive, primitives
 
-from . import _forms as forms
-from ._forms import ONE, ZERO, Polynomial, TooLarge
+from . import _identities as identities
+from ._forms import ONE, ZERO, Atom, Indicator, Polynomial, TooLarge, Variable
+from ._origins import is_constant, is_positive
 
 if TYPE_CHECKING:
     from ._interpret import Interpreter, Node
@@ -54,6 +55,10 @@ def _algebra(operation: Callable[..., Polynomial | None]) -> Symbol:
     return symbol
 
 
+# Stands for a variable to ask whether a function of one has a form.
+_ANY = Polynomial.of(Variable(-2))
+
+
 def _function(operation: Callable[[Polynomial], Polynomial | None]) -> Symbol:
     """A function of one operand; an operand that is no polynomial of one variable becomes a variable first."""
 
@@ -66,18 +71,35 @@ def _function(operation: Callable[[Polynomial], Polynomial | None]) -> Symbol:
             result = operation(p)
         except TooLarge:
             result = None
-        if result is None and p.value is None:
+        if result is None and p.value is None and operation(_ANY) is not None:
             result = operation(walk.opaque(node))
         return result
 
     return symbol
 
 
+_exp = _function(identities.exp)
+
+
+def _exponential(walk: "Interpreter", inputs: list["Node"], params: dict[str, Any], aval: Any) -> Polynomial | None:
+    """`exp(c·k + p) = exp(c·k)·exp(p)` for a constant k that is no rational number, such as `log(2π)` of a density."""
+    p = walk.form(inputs[0])
+    if p is None:
+        return None
+    for monomial, c in p.terms.items():
+        ((atom, power), *more) = monomial or ((None, 0),)
+        if more or power != 1 or not isinstance(atom, Variable) or not is_constant(walk.nodes.get(atom)):
+            continue
+        rest = identities.exp(p - Polynomial.of(atom).scaled(c))
+        return None if rest is None else rest * walk.exp_of_constant(atom, c)
+    return _exp(walk, inputs, params, aval)
+
+
 def _quotient(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
     numerator, denominator = (walk.form(node) for node in inputs)
     if numerator is None or denominator is None:
         return None
-    inverse = forms.reciprocal(denominator)
+    inverse = identities.reciprocal(denominator)
     return None if inverse is None else numerator * inverse
 
 
@@ -87,16 +109,29 @@ def _integer_power(walk: "Interpreter", inputs: list["Node"], params: Any, aval:
         return None
     if exponent >= 0:
         return p**exponent
-    inverse = forms.reciprocal(p)
+    inverse = identities.reciprocal(p)
     return None if inverse is None else inverse**-exponent
 
 
 def _line(walk: "Interpreter", node: "Node") -> Polynomial | None:
-    """The form of an operand of a comparison: a number or an affine function of one variable."""
+    """The form of an operand of a comparison: on each of its pieces a number or an affine function of one variable."""
     p = walk.form(node)
-    if p is None or p.value is not None or p.affine() is not None:
+    if p is None or p.value is not None or identities.above(p, True) is not None:
         return p
     return walk.opaque(node)
+
+
+def _indicator(walk: "Interpreter", p: Polynomial, strict: bool) -> Polynomial | None:
+    """The indicator of `p > 0` or `p ≥ 0`, given that some variables are positive by their origin."""
+    on = identities.above(p, strict)
+    if on is None:
+        return None
+    known: dict[Atom, Polynomial] = {
+        a: ONE
+        for a in on.atoms
+        if isinstance(a, Indicator) and a.threshold <= 0 and is_positive(walk.nodes.get(a.variable))
+    }
+    return on.substitute(lambda a: known.get(a) or Polynomial.of(a)) if known else on
 
 
 def _comparison(difference: Callable[[Polynomial, Polynomial], Polynomial], strict: bool) -> Symbol:
@@ -107,10 +142,10 @@ def _comparison(difference: Callable[[Polynomial, Polynomial], Polynomial], stri
             if any(not node.infinite and not node.real for node in inputs):
                 return None
             # Every real number is below ∞; only the order of the two matters.
-            gap = forms.Polynomial.constant(inputs[0].infinite - inputs[1].infinite)
-            return forms.above(difference(gap, ZERO), strict) if gap.value else None
+            gap = Polynomial.constant(inputs[0].infinite - inputs[1].infinite)
+            return identities.above(difference(gap, ZERO), strict) if gap.value else None
         x, y = (_line(walk, node) for node in inputs)
-        return None if x is None or y is None else forms.above(difference(x, y), strict)
+        return None if x is None or y is None else _indicator(walk, difference(x, y), strict)
 
     return symbol
 
@@ -124,10 +159,10 @@ def _equality(negated: bool) -> Symbol:
         if sum(bool(node.infinite) for node in inputs) == 1:
             return ONE if negated else ZERO  # a real number is not infinite
         x, y = (walk.form(node) for node in inputs)
-        difference = None if x is None or y is None else (x - y).value
-        if difference is None:
+        on = None if x is None or y is None else identities.zero(x - y)
+        if on is None:
             return None
-        return ONE if (difference == 0) != negated else ZERO
+        return ONE - on if negated else on
 
     return symbol
 
@@ -139,31 +174,36 @@ def _piecewise(operation: Callable[..., Polynomial | None]) -> Symbol:
         if any(node.infinite for node in inputs):
             return None
         operands = [_line(walk, node) for node in inputs]
-        return None if any(p is None for p in operands) else operation(*operands)
+        return None if any(p is None for p in operands) else operation(walk, *operands)
 
     return symbol
 
 
-def _maximum(x: Polynomial, y: Polynomial) -> Polynomial | None:
-    on = forms.above(x - y, True)
+def _maximum(walk: "Interpreter", x: Polynomial, y: Polynomial) -> Polynomial | None:
+    on = _indicator(walk, x - y, True)
     return None if on is None else y + on * (x - y)
 
 
-def _minimum(x: Polynomial, y: Polynomial) -> Polynomial | None:
-    on = forms.above(x - y, True)
+def _minimum(walk: "Interpreter", x: Polynomial, y: Polynomial) -> Polynomial | None:
+    on = _indicator(walk, x - y, True)
     return None if on is None else x - on * (x - y)
 
 
-def _absolute(x: Polynomial) -> Polynomial | None:
-    on = forms.above(x, True)
+def _absolute(walk: "Interpreter", x: Polynomial) -> Polynomial | None:
+    on = _indicator(walk, x, True)
     return None if on is None else (on.scaled(Fraction(2)) - ONE) * x
 
 
-def _clamp(low: Polynomial, x: Polynomial, high: Polynomial) -> Polynomial | None:
-    bounded = _maximum(x, low)
+def _sign(walk: "Interpreter", x: Polynomial) -> Polynomial | None:
+    low, upp = _indicator(walk, x, False), _indicator(walk, x, True)
+    return None if low is None or upp is None else low + upp - ONE
+
+
+def _clamp(walk: "Interpreter", low: Polynomial, x: Polynomial, high: Polynomial) -> Polynomial | None:
+    bounded = _maximum(walk, x, low)
     if bounded is None or low.value is None or high.value is None or low.value > high.value:
         return None
-    above = forms.above(x - high, True)
+    above = _indicator(walk, x - high, True)
     return None if above is None else bounded + above * (high - x)
 
 
@@ -215,6 +255,8 @@ _ALGEBRA: dict[Primitive, Callable[..., Polynomial | None]] = {
     lax.mul_p: lambda x, y: x * y,
     lax.neg_p: lambda x: -x,
     lax.square_p: lambda x: x * x,
+    lax.sqrt_p: identities.sqrt,
+    lax.rsqrt_p: identities.rsqrt,
 }
 
 _PIECEWISE: dict[Primitive, Callable[..., Polynomial | None]] = {
@@ -222,17 +264,17 @@ _PIECEWISE: dict[Primitive, Callable[..., Polynomial | None]] = {
     lax.min_p: _minimum,
     lax.abs_p: _absolute,
     lax.clamp_p: _clamp,
+    lax.sign_p: _sign,
 }
 
 _FUNCTIONS: dict[Primitive, Callable[[Polynomial], Polynomial | None]] = {
-    lax.exp_p: forms.exp,
-    lax.expm1_p: forms.expm1,
-    lax.log_p: forms.log,
-    lax.log1p_p: forms.log1p,
-    lax.logistic_p: forms.logistic,
-    lax.tanh_p: forms.tanh,
-    lax.erf_p: forms.erf,
-    lax.erfc_p: forms.erfc,
+    lax.expm1_p: identities.expm1,
+    lax.log_p: identities.log,
+    lax.log1p_p: identities.log1p,
+    lax.logistic_p: identities.logistic,
+    lax.tanh_p: identities.tanh,
+    lax.erf_p: identities.erf,
+    lax.erfc_p: identities.erfc,
 }
 
 symbols.update({p: _algebra(f) for p, f in _ALGEBRA.items()})
@@ -241,6 +283,7 @@ symbols.update({p: _function(f) for p, f in _FUNCTIONS.items()})
 symbols.update(
     {
         lax.div_p: _quotient,
+        lax.exp_p: _exponential,
         lax.integer_pow_p: _integer_power,
         lax.gt_p: _comparison(lambda x, y: x - y, True),
         lax.ge_p: _comparison(lambda x, y: x - y, False),

@@ -6,7 +6,7 @@ summation (Higham, section 4.2), plus the smallest normal number for every flush
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax.numpy as jnp
 import numpy as np
@@ -52,7 +52,7 @@ def _summed(sums: Any, n: int, x: Interval) -> Interval:
     return Interval._make(lower, upper)
 
 
-def _reduce_sum(primitive: Primitive, x: Interval, *, axes: tuple[int, ...], **params: Any) -> Interval:
+def _reduce_sum(primitive: Primitive, x: Interval, *, axes: tuple[SupportsIndex, ...], **params: Any) -> Interval:
     n = int(np.prod([x.shape[a] for a in axes]))
     return _summed(lambda end: primitive.bind(end, axes=axes, **params), max(n, 1), x)
 
