@@ -20,10 +20,10 @@ from . import _arithmetic as ia
 from . import _balls as balls
 from ._activations import known_functions
 from ._balls import Ball
-from ._elementary import evaluate, margin
+from ._elementary import bounds
 from ._forms import Function, Polynomial, Variable
 from ._interval import Interval
-from ._rounding import bracket, format_of, outward
+from ._rounding import bracket, format_of
 
 # The variable that known functions are written in.
 U = Variable(-1)
@@ -185,8 +185,7 @@ def plain_range(q: Polynomial, x: Interval) -> Interval | None:
 
 
 def _monotone(primitive: Primitive, q: Interval, least: float | int | None, most: float | int | None) -> Interval:
-    lower, upper = evaluate(primitive, q.lower), evaluate(primitive, q.upper)
-    lower, upper = outward(lower, upper, ulps=margin(primitive, q.dtype))
+    lower, upper = bounds(primitive, (q.lower,), (q.upper,))
     return Interval._make(
         lower if least is None else jnp.maximum(lower, least),
         upper if most is None else jnp.minimum(upper, most),

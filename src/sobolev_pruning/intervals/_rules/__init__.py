@@ -2,6 +2,7 @@
 
 from .._registry import rules
 from . import (
+    accurate,
     bilinear,
     control,
     linear,
@@ -14,6 +15,7 @@ from . import (
 )
 
 __all__ = [
+    "accurate",
     "bilinear",
     "control",
     "linear",

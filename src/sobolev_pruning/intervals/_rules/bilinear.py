@@ -16,7 +16,7 @@ from jax.extend.core import Primitive
 from .. import _arithmetic as ia
 from .._interval import Interval
 from .._registry import UnsupportedPrimitiveError, defrule
-from .._rounding import format_of, gamma, outward
+from .._rounding import format_of, gamma, outward, rounded
 
 
 def _mul(_: Primitive, x: Interval, y: Interval, **params: Any) -> Interval:
@@ -25,7 +25,7 @@ def _mul(_: Primitive, x: Interval, y: Interval, **params: Any) -> Interval:
 
 def _reciprocal(y: Interval) -> Interval:
     """`1/y`; unbounded where y contains zero."""
-    lower, upper = outward(1 / y.upper, 1 / y.lower)
+    lower, upper = rounded(1 / y.upper, 1 / y.lower)
     # 1/∞ = 0, and 1/y has the sign of y.
     lower = jnp.where(y.lower > 0, jnp.maximum(lower, 0), lower)
     upper = jnp.where(y.upper < 0, jnp.minimum(upper, 0), upper)
@@ -46,7 +46,7 @@ def _div(_: Primitive, x: Interval, y: Interval, **params: Any) -> Interval:
     low = upp = quotients[0]
     for quotient in quotients[1:]:
         low, upp = jnp.minimum(low, quotient), jnp.maximum(upp, quotient)
-    lower, upper = outward(low, upp)
+    lower, upper = rounded(low, upp)
     same = ((x.lower >= 0) & (safe.lower > 0)) | ((x.upper <= 0) & (safe.upper < 0))
     opposite = ((x.lower >= 0) & (safe.upper < 0)) | ((x.upper <= 0) & (safe.lower > 0))
     lower = jnp.where(same, jnp.maximum(lower, 0), lower)
