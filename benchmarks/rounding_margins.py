@@ -9,10 +9,11 @@ float32: all 2³² bit patterns, in 256 parts, against float64 (NumPy and SciPy)
 largest error found, are checked against ball arithmetic. float64: end points of binades, random bits, neighbourhoods
 of zeros, of thresholds of overflow and underflow and of the points where formulas change, multiples of π/2 and huge
 arguments, in 8 parts, against ball arithmetic. Long arrays, arrays of 1 to 7 entries (other code), and calls without
-`jit`. The unit is `eps·|true result|`, after twice the smallest normal number is subtracted, which the rules cover
-absolutely. Subnormal operands are left out: no interval has such ends.
+`jit`. The unit is `eps·|true result|`, after four times the smallest normal number is subtracted, which the rules
+cover absolutely. Subnormal operands are left out: no interval has such ends.
 
-Results are appended to `results.jsonl` in the folder of `--state`, one line a part; a second run goes on after the last.
+Results are appended to `results.jsonl` in the folder of `--state`, one line a part; a second run goes
+on after the last.
 Twice the table's figures, rounded up, stand in `intervals/_elementary.py`.
 """
 
@@ -206,7 +207,7 @@ def _compare(
             np.clip(truth, -float(info.max), float(info.max), out=truth)
         got -= truth
         np.abs(got, out=got)
-        got -= 2 * float(info.tiny)
+        got -= _elementary.ABSOLUTE * float(info.tiny)
         np.abs(truth, out=truth)
         truth *= float(info.eps)
         got /= truth
@@ -354,7 +355,7 @@ def _error64(truth: arb, high: float, low: float) -> float:
     if abs(truth) > largest:
         truth = largest if truth > 0 else -largest
         got = got if abs(got) < largest else truth
-    distance = abs(got - truth) - 2 * arb(float(info.tiny))
+    distance = abs(got - truth) - _elementary.ABSOLUTE * arb(float(info.tiny))
     if distance < 0:
         return 0.0
     return float((distance / abs(truth)).upper()) / float(info.eps) if truth != 0 else np.inf
