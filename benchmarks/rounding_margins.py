@@ -7,14 +7,14 @@
 
 float32: all 2³² bit patterns, in 256 parts, against float64 (NumPy and SciPy), of which a sample in each part, and the
 largest error found, are checked against ball arithmetic. float64: end points of binades, random bits, neighbourhoods
-of zeros, of thresholds of overflow and underflow and of the points where formulas change, multiples of π/2 and huge
-arguments, in 8 parts, against ball arithmetic. Long arrays, arrays of 1 to 7 entries (other code), and calls without
-`jit`. The unit is `eps·|true result|`, after four times the smallest normal number is subtracted, which the rules
-cover absolutely. Subnormal operands are left out: no interval has such ends.
+of zeros, of thresholds of overflow and underflow and of the points where formulas change, the floats nearest to
+multiples of π/2 and huge arguments, in 4 parts, against ball arithmetic. Long arrays, arrays of 1 to 7 entries (other
+code), and calls without `jit`. The unit is `eps·|true result|`, after what the rules cover absolutely is subtracted:
+four times the smallest normal number and, of large angles in float64, half of what stands in `intervals/_elementary.py`.
+Subnormal operands are left out: no interval has such ends.
 
-Results are appended to `results.jsonl` in the folder of `--state`, one line a part; a second run goes
-on after the last.
-Twice the table's figures, rounded up, stand in `intervals/_elementary.py`.
+Results are appended to `results.jsonl` in the folder of `--state`, one line a part; a second run goes on after the
+last. Twice the table's figures, rounded up, stand in `intervals/_elementary.py`.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +46,8 @@ flint.ctx.prec = 160
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = {"float32": 256, "float64": 4}
+# Parts of float32 with ⅛ ≤ |x| < 128, where most functions are neither zero, nor linear, nor constant: measured first.
+FIRST = range(0x3E, 0x43)
 CHUNK = 1 << 16
 
 
@@ -105,7 +108,7 @@ class Result(NamedTuple):
     how: str = ""
     falls: int = 0
     fall_at: float = 0.0
-    count: int = 0
+    operands: int = 0
 
     def worse(self, other: "Result") -> "Result":
         """The maximum of both, and the sum of what is counted."""
@@ -113,7 +116,7 @@ class Result(NamedTuple):
         return first._replace(
             falls=self.falls + other.falls,
             fall_at=self.fall_at if self.falls else other.fall_at,
-            count=self.count + other.count,
+            operands=self.operands + other.operands,
         )
 
 
@@ -179,6 +182,9 @@ def _operands(
     name: str, x: np.ndarray, rng: np.random.Generator
 ) -> Iterator[tuple[int | None, tuple[np.ndarray, ...]]]:
     if name == "pow":
+        x = x[x > 0]
+        if not x.size:
+            return
         # Exponents that take the power anywhere between underflow and overflow, for each base.
         with np.errstate(all="ignore"):
             reach = 89 / np.abs(np.log(np.abs(x.astype(np.float64))))
@@ -213,10 +219,10 @@ def _compare(
         got /= truth
     worst = np.fmax.reduce(got)
     if not worst > 0:
-        return Result(count=got.size)
+        return Result(operands=got.size)
     i = int(np.argmax(got == worst))
     return Result(
-        float(worst), tuple(float(v[i]) for v in wide) + (() if y is None else (float(y),)), how, count=got.size
+        float(worst), tuple(float(v[i]) for v in wide) + (() if y is None else (float(y),)), how, operands=got.size
     )
 
 
@@ -230,11 +236,11 @@ def _verified(name: str, result: Result, seed: int) -> Result:
     """Compares the reference in float64 with balls, at random operands of the part and at the worst one."""
     rng = np.random.default_rng(seed)
     x = (np.uint32(seed << 24) + rng.integers(0, 1 << 24, 60).astype(np.uint32)).view(np.float32)
-    rows = [(float(v),) for v in x]
+    rows: list[tuple[float, ...]] = [(float(v),) for v in x]
     if name == "pow":
-        rows = [(v, float(e)) for (v,), e in zip(rows, rng.normal(0, 2, 60), strict=True)]
+        rows = [(*row, float(e)) for row, e in zip(rows, rng.normal(0, 2, 60), strict=True)]
     if name == "integer_pow":
-        rows = [(v, 7) for (v,) in rows]
+        rows = [(*row, 7.0) for row in rows]
     for row in [*rows, *([result.at] if result.at else [])]:
         truth = in_balls(name, row)
         if truth is None or abs(truth) > 3e38 or abs(truth) < 1e-38:
@@ -269,6 +275,7 @@ def sample(name: str, part: int, n: int = 1500) -> tuple[np.ndarray, ...]:
     powers = 2.0 ** np.arange(info.minexp, info.maxexp)
     step = rng.integers(-3, 4, powers.size)
     sets = [
+        hardest_angles()[part :: PARTS["float64"]] if name in ("sin", "cos", "tan") else np.zeros(0),
         bits.view(np.float64) * sign,
         powers * (1 + step * info.eps) * rng.choice([-1.0, 1.0], powers.size),
         *(rng.normal(0, s, n) for s in (1e-8, 1e-3, 0.1, 0.5, 1, 3, 10, 30, 100, 350)),
@@ -288,13 +295,11 @@ def sample(name: str, part: int, n: int = 1500) -> tuple[np.ndarray, ...]:
         *(-p + np.exp(rng.uniform(-36, 0, n // 4)) * s for p in FUNCTIONS[name].points for s in (-1, 1)),
         np.array([0.0, info.tiny, -info.tiny, 2 * info.tiny, info.max, -info.max, info.max / 2, 1.0, -1.0]),
     ]
-    # The worst case of the reduction modulo π/2 in double precision (Muller, section 11.5).
-    sets.append(np.array([float.fromhex("0x1.6ac5b262ca1ffp+849"), 6381956970095103.0 * 2.0**797]))
     x = np.concatenate(sets)
     if name in ("log", "sqrt", "rsqrt", "pow"):
         x = np.abs(x)
     if name in ("asin", "acos", "atanh"):
-        x = np.where(np.abs(x) > 1, 1 / x, x)
+        x = np.where(np.abs(x) > 1, 1 / np.where(x == 0, 1, x), x)
     if name == "acosh":
         x = np.where(np.abs(x) < 1, 1 / np.where(x == 0, 1, x), x)
         x = np.abs(x)
@@ -308,6 +313,27 @@ def sample(name: str, part: int, n: int = 1500) -> tuple[np.ndarray, ...]:
     return x, np.where(np.isfinite(y) & (np.abs(y) > info.tiny), y, 1.5)
 
 
+@cache
+def hardest_angles() -> np.ndarray:
+    """The floats that are nearest to multiples of π/2, for each exponent: convergents of `2ᵉ/(π/2)` (Muller, 11.5)."""
+    with flint.ctx.workprec(1400):
+        half_pi = Fraction(int((arb.pi() / 2 * arb(2) ** 1300).floor().unique_fmpz() or 0), 2**1300)
+    found = []
+    for e in range(-52, 971):
+        a, b = (Fraction(2) ** e / half_pi).as_integer_ratio()
+        before, now = 1, 0  # denominators of the convergents: significands
+        best = []
+        while b:
+            n = a // b
+            a, b = b, a - n * b
+            before, now = now, n * now + before
+            if now >= 2**53:
+                break
+            best.append(now)
+        found += [float(m) * 2.0**e for m in best[-3:]]
+    return np.array([x for x in found if x >= 1])
+
+
 def search(name: str, part: int) -> Result:
     """The largest error in double precision over a sample."""
     total = Result()
@@ -316,22 +342,21 @@ def search(name: str, part: int) -> Result:
         x = tuple(v[: v.size // 420 * 420] for v in x)
         seen: dict[bytes, tuple[int, float, float, str]] = {}
 
-        def note(at: np.ndarray, high: Any, low: Any, how: str) -> None:
-            both = np.stack([at, np.asarray(high, np.float64), np.asarray(low, np.float64)], 1)
+        def note(at: np.ndarray, got: tuple[Any, Any], how: str) -> None:
+            both = np.stack([at, *(np.asarray(v, np.float64) for v in got)], 1)
             for row in both:
                 seen.setdefault(row.tobytes(), (int(row[0]), float(row[1]), float(row[2]), how))  # noqa: B023
 
         index = np.arange(x[0].size, dtype=np.float64)
-        note(index, *long_arrays(name, y)(*x), "long")
+        note(index, long_arrays(name, y)(*x), "long")
         for size in range(1, 8):
-            note(index, *in_blocks(name, y, size, x), f"short {size}")
+            note(index, in_blocks(name, y, size, x), f"short {size}")
         plain = partial(values, name, **({} if y is None else {"y": y}))
         for i in range(0, x[0].size, max(1, x[0].size // 40)):
             for size in (1, 2, 3, 5, 8):
                 some = tuple(jnp.asarray(v[i : i + size]) for v in x)
-                with jax.disable_jit():
-                    note(index[i : i + size], *plain(*some), f"no jit {size}")
-                note(index[i : i + size], *long_arrays(name, y)(*some), f"alone {size}")
+                note(index[i : i + size], plain(*some), f"no jit {size}")
+                note(index[i : i + size], long_arrays(name, y)(*some), f"alone {size}")
         truths: dict[int, arb | None] = {}
         for i, high, low, how in seen.values():
             row = tuple(float(v[i]) for v in x) + (() if y is None else (float(y),))
@@ -339,14 +364,23 @@ def search(name: str, part: int) -> Result:
                 truths[i] = in_balls(name, row)
             truth = truths[i]
             if truth is not None:
-                total = total.worse(Result(_error64(truth, high, low), row, how, count=1))
+                total = total.worse(
+                    Result(_error64(truth, high, low, _reduction(name, row[0], truth)), row, how, operands=1)
+                )
         if FUNCTIONS[name].monotone:
             order = np.sort(x[0])
             total = total.worse(_falls(FUNCTIONS[name].monotone, order, np.asarray(long_arrays(name, y)(order)[0])))
     return total
 
 
-def _error64(truth: arb, high: float, low: float) -> float:
+def _reduction(name: str, x: float, truth: arb) -> arb:
+    if name not in ("sin", "cos", "tan") or abs(x) < _elementary.LARGE_ANGLE:
+        return arb(0)
+    # Half of what the rules add, as everywhere.
+    return arb(_elementary.REDUCTION) / 2 * (1 + truth * truth if name == "tan" else 1)
+
+
+def _error64(truth: arb, high: float, low: float, absolute: arb) -> float:
     info = np.finfo(np.float64)
     largest = arb(float(info.max))
     if np.isnan(high):
@@ -355,7 +389,7 @@ def _error64(truth: arb, high: float, low: float) -> float:
     if abs(truth) > largest:
         truth = largest if truth > 0 else -largest
         got = got if abs(got) < largest else truth
-    distance = abs(got - truth) - _elementary.ABSOLUTE * arb(float(info.tiny))
+    distance = abs(got - truth) - _elementary.ABSOLUTE * arb(float(info.tiny)) - absolute
     if distance < 0:
         return 0.0
     return float((distance / abs(truth)).upper()) / float(info.eps) if truth != 0 else np.inf
@@ -419,6 +453,7 @@ def measure(names: list[str], which: tuple[int, int], state: Path) -> None:
         for part in range(n)
         if part % which[1] == which[0] - 1 and (name, dtype, part) not in known
     ]
+    todo.sort(key=lambda job: job[1] == "float32" and (job[2] % 128) not in FIRST)
     progress = Progress(len(todo))
     with (state / "results.jsonl").open("a") as file:
         for name, dtype, part in todo:

@@ -33,15 +33,20 @@ class Margin(NamedTuple):
     float64: float
 
 
-# Some implementations flush more than the result (asin of twice the smallest normal number is 0), and low parts of sums of
-# two floats are flushed earlier than what they belong to.
+# Some implementations flush more than the result (asin of twice the smallest normal number is 0), and low parts of sums
+# of two floats are flushed earlier than what they belong to.
 ABSOLUTE = 4
+
+# XLA reduces float64 arguments modulo π/2 to an absolute error of 2⁻⁹²·⁴, measured at the floats that come nearest to
+# multiples of π/2 (by continued fractions); up to this argument, to less than half an ulp. Doubled, rounded up.
+LARGE_ANGLE = 2.0**24
+REDUCTION = 2.0**-91
 
 # What XLA evaluates has a margin of at least 2, what `_accurate.py` evaluates of at least ¼.
 MARGINS: dict[Primitive, Margin] = {
-    lax.exp_p: Margin(4, 0.25),
+    lax.exp_p: Margin(6, 0.25),
     lax.exp2_p: Margin(0.5, 0.25),
-    lax.expm1_p: Margin(6, 0.25),
+    lax.expm1_p: Margin(7, 0.25),
     lax.log_p: Margin(4, 0.25),
     lax.log1p_p: Margin(4, 0.25),
     lax.tanh_p: Margin(6, 0.25),
@@ -59,17 +64,17 @@ MARGINS: dict[Primitive, Margin] = {
     lax.asinh_p: Margin(4, 0.25),
     lax.acosh_p: Margin(4, 0.25),
     lax.atanh_p: Margin(4, 0.25),
-    lax.cbrt_p: Margin(2, 0.25),
+    lax.cbrt_p: Margin(0.25, 0.25),
     lax.rsqrt_p: Margin(4, 2),
     lax.pow_p: Margin(1, 0.5),
     lax.integer_pow_p: Margin(0.25, 0.25),
     lax.sqrt_p: Margin(0.5, 0.5),  # correctly rounded
 }
 
-_BOTH = {lax.exp2_p, lax.sinh_p, lax.cosh_p, lax.erfc_p, lax.pow_p, lax.integer_pow_p}
+_BOTH = {lax.cbrt_p, lax.exp2_p, lax.sinh_p, lax.cosh_p, lax.erfc_p, lax.pow_p, lax.integer_pow_p}
 _ONLY_FLOAT64 = {
     lax.exp_p, lax.expm1_p, lax.log_p, lax.log1p_p, lax.tanh_p, lax.logistic_p, lax.erf_p, lax.atan_p, lax.asinh_p,
-    lax.acosh_p, lax.atanh_p, lax.cbrt_p,
+    lax.acosh_p, lax.atanh_p,
 }  # fmt: skip
 
 # Primitives that carry an `accuracy`; the margins hold for the default.
@@ -131,7 +136,12 @@ def bounds(primitive: Primitive, low: tuple[Array, ...], upp: tuple[Array, ...],
         at_upp = at_low if same else evaluate(primitive, *upp, **params)
         if primitive is lax.sqrt_p:
             return rounded(at_low, at_upp)
-        return outward(at_low, at_upp, ulps=_measured(primitive, dtype), absolute=ABSOLUTE * fmt.tiny)
+        ulps, absolute = _measured(primitive, dtype), ABSOLUTE * fmt.tiny
+        if primitive in (lax.sin_p, lax.cos_p, lax.tan_p) and fmt.mantissa == 52:
+            lower, _ = outward(at_low, at_low, ulps=ulps, absolute=_reduction_error(primitive, low[0], at_low))
+            _, upper = outward(at_upp, at_upp, ulps=ulps, absolute=_reduction_error(primitive, upp[0], at_upp))
+            return lower, upper
+        return outward(at_low, at_upp, ulps=ulps, absolute=absolute)
     relative = _measured(primitive, dtype) * fmt.eps * (1 + 8 * fmt.eps)
 
     def parts(x: tuple[Array, ...]) -> tuple[Array, Array]:
@@ -144,6 +154,13 @@ def bounds(primitive: Primitive, low: tuple[Array, ...], upp: tuple[Array, ...],
     high = jnp.minimum(at_low[0], fmt.max), jnp.maximum(at_upp[0], -fmt.max)
     error = [relative * jnp.abs(h) + (ABSOLUTE + 2) * fmt.tiny for h in high]
     return rounded_sum(high, (at_low[1] - error[0], at_upp[1] + error[1]))
+
+
+def _reduction_error(primitive: Primitive, x: Array, value: Array) -> Array:
+    """What an error of the reduced argument does: the slope is at most 1, and `1 + tan²` for tangent."""
+    # The margin of 1.01 is that of the computed tangent.
+    slope = 1.01 * (1 + value * value) if primitive is lax.tan_p else jnp.ones_like(value)
+    return jnp.where(jnp.abs(x) >= LARGE_ANGLE, REDUCTION, 0.0) * slope + ABSOLUTE * format_of(x.dtype).tiny
 
 
 # The functions of `_accurate.py` are one primitive, so that they can be differentiated as what they compute, and

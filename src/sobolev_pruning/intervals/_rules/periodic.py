@@ -1,11 +1,11 @@
 """Interval rules for sine, cosine and tangent, and for the hyperbolic cosine.
 
 On `[a, b]` sine takes its extremes at an end, or is 1 (−1) where a maximum (minimum) lies between. Maxima and minima
-alternate, π apart, so n of them between need `b − a ≥ (n − 1)·π`, and the derivative changes its sign at each. Where its
-signs at a and b differ and `b − a < 2π`, exactly one lies between, a maximum if sine rises at a. Where they agree there is
-none for `b − a < π`, and possibly one of each up to 2π, beyond which the range is `[−1, 1]`. The signs are those of
-computed derivatives, whose errors are less than their size for every argument, however large: XLA reduces it exactly,
-and the only float where sine or cosine vanishes is zero.
+alternate, π apart, so n of them between need `b − a ≥ (n − 1)·π`, and the derivative changes its sign at each. Where
+its signs at a and b differ and `b − a < 2π`, exactly one lies between, a maximum if sine rises at a. Where they agree
+there is none for `b − a < π`, and possibly one of each up to 2π, beyond which the range is `[−1, 1]`. The signs are
+those of computed derivatives, whose errors are less than their size for every argument, however large: XLA reduces it
+exactly, and the only float where sine or cosine vanishes is zero.
 
 The same signs tell whether a pole of tangent, a zero of cosine, lies between.
 
