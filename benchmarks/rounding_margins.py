@@ -10,7 +10,8 @@ largest error found, are checked against ball arithmetic. float64: end points of
 of zeros, of thresholds of overflow and underflow and of the points where formulas change, the floats nearest to
 multiples of π/2 and huge arguments, in 4 parts, against ball arithmetic. Long arrays, arrays of 1 to 7 entries (other
 code), and calls without `jit`. The unit is `eps·|true result|`, after what the rules cover absolutely is subtracted:
-four times the smallest normal number and, of large angles in float64, half of what stands in `intervals/_elementary.py`.
+four times the smallest normal number and, of large angles in float64, half of `REDUCTION` in
+`intervals/_elementary.py`.
 Subnormal operands are left out: no interval has such ends.
 
 Results are appended to `results.jsonl` in the folder of `--state`, one line a part; a second run goes on after the

@@ -175,7 +175,10 @@ def test_huge_arguments_of_periodic_functions(primitive, dtype, compiled):
     out = maybe_jit(lambda v: rule_for(primitive)(v), compiled)(points(x))
     assert_encloses(out, truth, [(x,)])
     width = np.asarray(out.upper, np.float64) - np.asarray(out.lower)
-    assert (width <= 16 * float(info.eps) * np.abs(np.asarray(out.upper, np.float64))).all()
+    # Nearer to a zero or a pole than 2⁻⁴⁰ the error of the reduced argument counts.
+    size = np.abs(np.asarray(out.upper, np.float64))
+    slope = 1 + size**2 if primitive is lax.tan_p else 1
+    assert (width <= 16 * float(info.eps) * size + 2.0**-89 * slope).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
