@@ -502,7 +502,7 @@ def table(state: Path) -> str:
                 worst.how,
                 falls,
                 f"{len(results)}/{parts}",
-                worst.count,
+                worst.operands,
             )
             lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
