@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import flint
 import numpy as np
 import pytest
 from flint import arb
 from jax import lax
 
 from sobolev_pruning.intervals import _accurate, _elementary
+
+flint.ctx.prec = 300
 
 TABLE = Path(__file__).resolve().parents[2] / "docs" / "margins.md"
 
