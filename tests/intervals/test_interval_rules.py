@@ -24,6 +24,7 @@ from sobolev_pruning.intervals._bits import (
     order,
     order_p,
 )
+from sobolev_pruning.intervals._elementary import accurate_p
 
 
 def within(low, high, f):
@@ -92,6 +93,7 @@ ELEMENTWISE = {
     lax.sin_p: (1, ACCURACY, lambda x: x.sin(), 20),
     lax.cos_p: (1, ACCURACY, lambda x: x.cos(), 20),
     lax.tan_p: (1, ACCURACY, lambda x: x.tan(), 20),
+    accurate_p: (1, {"function": "exp"}, lambda x: x.exp() if x < 1e5 else None, 20),
     lax.stop_gradient_p: (1, {}, lambda x: x, 0),
     primitives.copy_p: (1, {}, lambda x: x, 0),
     primitives.name_p: (1, {"name": "n"}, lambda x: x, 0),

@@ -101,7 +101,7 @@ def exp(x: Ball) -> Ball:
     `|exp(x + e) − exp(x)| ≤ exp(x)·(exp(|e|) − 1) ≤ 1.72·exp(x)·|e|` while `|e| ≤ 1`, and at most 1 where both
     arguments are negative. The factor 2 also pays for taking the computed value in place of `exp(x)`.
     """
-    value = lax.exp(x.value)
+    value = evaluate(lax.exp_p, x.value)
     far = jnp.where(x.value + x.error <= 0, 1.0, jnp.inf)
     change = jnp.where(x.error <= 1, 2 * value * x.error, far)
     return _rounded(value, change, margin(lax.exp_p, value.dtype))
@@ -131,7 +131,7 @@ def logistic(x: Ball) -> Ball:
 
     The factor 2 covers the errors of σ and of its argument, where they matter: σ(−t) is zero beyond t = 750.
     """
-    value = lax.logistic(x.value)
+    value = evaluate(lax.logistic_p, x.value)
     tiny = format_of(value.dtype).tiny
     slope = 2 * lax.logistic(x.error - jnp.abs(x.value)) + tiny
     change = jnp.where(x.error < jnp.inf, jnp.minimum(jnp.minimum(0.25, slope) * x.error, 1.0), 1.0)

@@ -2,10 +2,10 @@
 
 Every bound that a rule computes is moved away from the interval by a margin that covers its rounding error:
 
-* *proved* for the correctly rounded operations (+, −, ×, ÷, √): half a unit roundoff each;
+* *proved* for the correctly rounded operations (+, −, ×, ÷, √): to the neighbouring float, or not at all if exact;
 * *bounded* for sums and dot products, by the constant γₙ that holds for every order of summation
   (N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1);
-* *measured and doubled* for elementary functions, by `benchmarks/ulp_error.py`.
+* *measured and doubled* for elementary functions, by `benchmarks/rounding_margins.py`.
 
 XLA on a CPU reads subnormal numbers as zero and flushes subnormal results to zero. So no interval that a
 rule sees has a subnormal end (`_bits.normalised` establishes this where numbers enter), and every margin has an
@@ -79,12 +79,14 @@ def outward(lower: Array, upper: Array, *, ulps: float | int = 0.5, absolute: Ar
     """Moves two computed bounds apart, so that they enclose what they approximate.
 
     Let `r` be the true bound and `c` the computed one, with `|c − r| ≤ ulps·eps·max(|c|, |r|) + tiny + absolute`. The
-    result of this function encloses `r`.
+    result of this function encloses `r`. For one correctly rounded operation, `rounded` is tighter.
 
-    Proof, for the lower end. The pad is `p = (ulps + ¾)·eps·|c| + 4·tiny + 2·absolute`, computed with relative error
-    below `2·eps`. The subtraction is wrong by at most `½·eps·(|c| + p) + tiny`. What remains is at least `(ulps +
-    ¼)·eps·|c| − O(ulps²·eps²)·|c| + 2·tiny + absolute`, and the second-order terms, which also pay for `max(|c|,
-    |r|)` in place of `|c|`, stay below `¼·eps·|c|` as long as `ulps ≤ 2¹⁰` . ∎
+    Proof, for the lower end, with `κ = ulps·eps ≤ 2⁻¹³` and `u = eps/2`. From `|r| ≤ |c| + |c − r|` follows
+    `|c − r| ≤ (κ·|c| + tiny + absolute)·(1 + 2κ)`. The pad `p = R·|c| + P` is computed with at most four roundings and
+    two flushes, the subtraction with one and one: the result is below `c − (1 − 5u)·(R·|c| + P) + u·|c| + 3·tiny`.
+    So `(1 − 5u)·R ≥ κ·(1 + 2κ) + u` is enough, which `R = (ulps + ½ + s)·eps` with `s = (2·ulps + 4)·(ulps + 1)·eps`
+    satisfies, and `(1 − 5u)·P ≥ (tiny + absolute)·(1 + 2κ) + 3·tiny`, which `P = 5·tiny + (1 + 2κ + 8u)·absolute`
+    does. ∎
 
     A bound that overflowed inwards becomes the largest finite number, and a NaN bound becomes infinite: what is
     unknown is unbounded, never verified.
@@ -92,7 +94,7 @@ def outward(lower: Array, upper: Array, *, ulps: float | int = 0.5, absolute: Ar
     Args:
         lower: Computed lower bound.
         upper: Computed upper bound, same shape and dtype.
-        ulps: Relative error of both, in units of `eps·|bound|`; ½ for one correctly rounded operation.
+        ulps: Relative error of both, in units of `eps·|bound|`, at most 1024.
         absolute: Absolute error of both, a non-negative number or array.
 
     Returns:
@@ -103,13 +105,90 @@ def outward(lower: Array, upper: Array, *, ulps: float | int = 0.5, absolute: Ar
     upp = jnp.where(upper < -fmt.max, -fmt.max, upper)
     if is_outward():
         assert 0 <= ulps <= 1024
-        relative = (ulps + 0.75) * fmt.eps
-        pad = 4 * fmt.tiny
+        relative = (ulps + 0.5 + (2 * ulps + 4) * (ulps + 1) * fmt.eps) * fmt.eps
+        pad = 5 * fmt.tiny
         if not (isinstance(absolute, float) and absolute == 0.0):
-            pad = pad + 2 * jnp.asarray(absolute, lower.dtype)
+            pad = pad + (1 + (2 * ulps + 4) * fmt.eps) * jnp.asarray(absolute, lower.dtype)
         low = low - (relative * jnp.abs(low) + pad)
         upp = upp + (relative * jnp.abs(upp) + pad)
     return unbounded_if_nan(low, upp)
+
+
+def _step(c: Array) -> Array:
+    """`δ` such that `c − δ` and `c + δ`, rounded to nearest, are the neighbours of `c`.
+
+    `δ = max(φ·|c|, tiny)` with `φ = u·(1 + 2u)`, `u = eps/2` (S. Rump, P. Zimmermann, S. Boldo, G. Melquiond, Computing
+    predecessor and successor in rounding to nearest, BIT 49, 2009, algorithm 2 with `tiny` in place of the smallest
+    subnormal number).
+
+    Proof, for `2ᵉ ≤ |c| < 2ᵉ⁺¹` and spacing `2u·2ᵉ`, while `φ·|c| ≥ tiny`. If `|c| = 2ᵉ`, the product is exact, and
+    `u·2ᵉ < δ < 1.5u·2ᵉ`: away from zero that is more than half a step of `2u·2ᵉ`, towards zero it is a step of `u·2ᵉ`
+    and less than half of another. Otherwise `|c| ≥ 2ᵉ·(1 + 2u)`, and `δ`, rounded or not (XLA may fuse the product
+    with the sum), is more than `u·2ᵉ`, half a step, and less than `3u·2ᵉ`, one and a half. Towards zero `|c| − δ < 2ᵉ`,
+    where steps are halved, could only happen for `|c| = 2ᵉ·(1 + 2u)`, for which `δ < 1.5u·2ᵉ`.
+
+    While `φ·|c| < tiny`, half a step is at most `u·|c| < tiny = δ`, so `c − δ` lies at or beyond the neighbour, and
+    further than any number that is rounded to `c` or, for `c = 0`, flushed to it. A difference that is itself flushed
+    is flushed towards zero, which for a lower bound `c − δ > 0` is outwards, and `c − δ < 0` for `c ≤ 0` is at most
+    `−tiny`, which is not flushed. ∎
+    """
+    fmt = format_of(c.dtype)
+    u = fmt.eps / 2
+    return jnp.maximum(u * (1 + 2 * u) * jnp.abs(c), fmt.tiny)
+
+
+def rounded(lower: Array, upper: Array) -> tuple[Array, Array]:
+    """The neighbours of two bounds that are each one correctly rounded operation (+, −, ×, ÷, √) away from the truth.
+
+    Overflow and NaN are treated as in `outward`.
+
+    Args:
+        lower: Computed lower bound.
+        upper: Computed upper bound, same shape and dtype.
+
+    Returns:
+        The largest float below `lower` and the smallest above `upper`; proof in `_step`. Under `rounding="nearest"`
+        the bounds themselves.
+    """
+    if not is_outward():
+        return _without_overflow(lower, upper, lower, upper)
+    return _without_overflow(lower, upper, lower - _step(lower), upper + _step(upper))
+
+
+def _without_overflow(computed_lower: Array, computed_upper: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+    # What overflowed inwards is beyond the largest number.
+    largest = format_of(lower.dtype).max
+    low = jnp.where(computed_lower > largest, largest, lower)
+    upp = jnp.where(computed_upper < -largest, -largest, upper)
+    return unbounded_if_nan(low, upp)
+
+
+def rounded_sum(x: tuple[Array, Array], y: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Bounds of `x[0] + y[0]` from below and of `x[1] + y[1]` from above: a sum that is exact stays as it is.
+
+    For `|a| ≥ |b|` and `c` the rounded sum, `b − (c − a)` is the error `a + b − c` exactly (T. Dekker, A floating-point
+    technique for extending the available precision, Numer. Math. 18, 1971), unless something underflows. All numbers
+    involved are multiples of the spacing at b, so nothing does while `b = 0` or `|b| ≥ tiny/u²`. Where the error is
+    not known, the bound is a neighbour of c, as in `rounded`.
+    """
+    low, low_error = _sum_and_error(x[0], y[0])
+    same = x[0] is x[1] and y[0] is y[1]
+    upp, upp_error = (low, low_error) if same else _sum_and_error(x[1], y[1])
+    if not is_outward():
+        return _without_overflow(low, upp, low, upp)
+    lower = jnp.where(low_error >= 0, low, low - _step(low))
+    upper = jnp.where(upp_error <= 0, upp, upp + _step(upp))
+    return _without_overflow(low, upp, lower, upper)
+
+
+def _sum_and_error(x: Array, y: Array) -> tuple[Array, Array]:
+    """The rounded sum, and what it lacks; NaN if that is not known."""
+    fmt = format_of(x.dtype)
+    total = x + y
+    swap = jnp.abs(x) < jnp.abs(y)
+    a, b = jnp.where(swap, y, x), jnp.where(swap, x, y)
+    known = (jnp.abs(b) >= 4 * fmt.tiny / fmt.eps**2) | (b == 0)
+    return total, jnp.where(known, b - (total - a), jnp.nan)
 
 
 def unbounded_if_nan(lower: Array, upper: Array) -> tuple[Array, Array]:

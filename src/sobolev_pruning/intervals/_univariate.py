@@ -20,12 +20,12 @@ from . import _arithmetic as ia
 from . import _balls as balls
 from ._activations import known_functions
 from ._algebraic import Critical, Curve, algebraic
-from ._elementary import evaluate, margin
+from ._elementary import bounds
 from ._evaluators import U, evaluator
 from ._forms import Atom, Function, Indicator, Polynomial, Variable
 from ._identities import APPLY
 from ._interval import Interval
-from ._rounding import bracket, outward
+from ._rounding import bracket
 
 
 class Normalised(NamedTuple):
@@ -224,8 +224,7 @@ def plain_range(q: Polynomial, x: Interval) -> Interval | None:
 
 
 def monotone(primitive: Primitive, q: Interval, least: float | int | None, most: float | int | None) -> Interval:
-    lower, upper = evaluate(primitive, q.lower), evaluate(primitive, q.upper)
-    lower, upper = outward(lower, upper, ulps=margin(primitive, q.dtype))
+    lower, upper = bounds(primitive, (q.lower,), (q.upper,))
     return Interval._make(
         lower if least is None else jnp.maximum(lower, least),
         upper if most is None else jnp.minimum(upper, most),

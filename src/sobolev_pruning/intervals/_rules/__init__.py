@@ -2,6 +2,7 @@
 
 from .._registry import rules
 from . import (
+    accurate,
     associative,
     bilinear,
     cholesky,
@@ -25,6 +26,7 @@ from . import (
 )
 
 __all__ = [
+    "accurate",
     "associative",
     "bilinear",
     "cholesky",

@@ -15,7 +15,7 @@ from .._interpret import Interpreter, Node
 from .._interval import Interval
 from .._products import Factor, factor_of, product_by_midpoints
 from .._registry import UnsupportedPrimitiveError, defrule, defstructured
-from .._rounding import format_of, outward
+from .._rounding import format_of, rounded
 
 
 def _mul(_: Primitive, x: Interval, y: Interval, **params: Any) -> Interval:
@@ -24,7 +24,7 @@ def _mul(_: Primitive, x: Interval, y: Interval, **params: Any) -> Interval:
 
 def _reciprocal(y: Interval) -> Interval:
     """`1/y`; unbounded where y contains zero."""
-    lower, upper = outward(1 / y.upper, 1 / y.lower)
+    lower, upper = rounded(1 / y.upper, 1 / y.lower)
     # 1/∞ = 0, and 1/y has the sign of y.
     lower = jnp.where(y.lower > 0, jnp.maximum(lower, 0), lower)
     upper = jnp.where(y.upper < 0, jnp.minimum(upper, 0), upper)
@@ -45,7 +45,7 @@ def _div(_: Primitive, x: Interval, y: Interval, **params: Any) -> Interval:
     low = upp = quotients[0]
     for quotient in quotients[1:]:
         low, upp = jnp.minimum(low, quotient), jnp.maximum(upp, quotient)
-    lower, upper = outward(low, upp)
+    lower, upper = rounded(low, upp)
     same = ((x.lower >= 0) & (safe.lower > 0)) | ((x.upper <= 0) & (safe.upper < 0))
     opposite = ((x.lower >= 0) & (safe.upper < 0)) | ((x.upper <= 0) & (safe.lower > 0))
     lower = jnp.where(same, jnp.maximum(lower, 0), lower)

@@ -13,10 +13,9 @@ from jax import lax
 from jax.extend.core import Primitive
 
 from .. import _arithmetic as ia
-from .._elementary import margin
+from .._elementary import bounds
 from .._interval import Interval
 from .._registry import defrule
-from .._rounding import outward
 from .bilinear import _reciprocal
 
 
@@ -40,11 +39,18 @@ def _pow(primitive: Primitive, x: Interval, y: Any, **params: Any) -> Interval:
     undefined = x.lower < 0
     zero = jnp.zeros((), x.dtype)
     low, upp = jnp.maximum(x.lower, zero), jnp.maximum(x.upper, zero)
-    corners = [primitive.bind(a, b) for a in (low, upp) for b in (y.lower, y.upper)]
-    least = most = corners[0]
-    for corner in corners[1:]:
-        least, most = jnp.minimum(least, corner), jnp.maximum(most, corner)
-    lower, upper = outward(least, most, ulps=margin(primitive, x.dtype))
+    y = Interval._make(*(jnp.broadcast_to(e, low.shape) for e in (y.lower, y.upper))) if y.shape != x.shape else y
+    if ia.is_point(x) and ia.is_point(y):
+        lower, upper = bounds(primitive, (low, y.lower), (low, y.lower))
+    else:
+        # The least value is at one of the ends of y for the x that makes it least, and so is the greatest.
+        corners = [
+            bounds(primitive, (jnp.where(e >= 0, a, b), e), (jnp.where(e >= 0, b, a), e))
+            for a, b in [(low, upp)]
+            for e in ((y.lower,) if ia.is_point(y) else (y.lower, y.upper))
+        ]
+        lower = jnp.minimum(*(c[0] for c in corners)) if len(corners) > 1 else corners[0][0]
+        upper = jnp.maximum(*(c[1] for c in corners)) if len(corners) > 1 else corners[0][1]
     lower = jnp.where(undefined, -jnp.inf, jnp.maximum(lower, 0))
     return Interval._make(lower, jnp.where(undefined, jnp.inf, upper))
 
