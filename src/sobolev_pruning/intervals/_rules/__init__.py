@@ -2,26 +2,36 @@
 
 from .._registry import rules
 from . import (
+    bessel,
     bilinear,
     control,
+    formats,
+    incomplete,
     linear,
     monotone,
     periodic,
     piecewise,
     power,
+    quotients,
     reduction,
+    special,
     structural,
 )
 
 __all__ = [
+    "bessel",
     "bilinear",
     "control",
+    "formats",
+    "incomplete",
     "linear",
     "monotone",
     "periodic",
     "piecewise",
     "power",
+    "quotients",
     "reduction",
     "rules",
+    "special",
     "structural",
 ]
