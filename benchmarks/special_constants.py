@@ -1,4 +1,4 @@
-"""Prints the constants of `intervals/_special_constants.py`, from balls of 400 bits: `python benchmarks/special_constants.py`.
+"""Prints the constants of `intervals/_special_constants.py`, from balls of 400 bits.
 
 ζ(k) − 1, the zeros of the digamma function with the minima of log|Γ| there, and the maximum of `e⁻ˣ·I₁(x)`.
 """

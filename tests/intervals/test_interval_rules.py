@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from interval_checks import DTYPES, as_interval, assert_encloses, assert_tight, ends, members
 from jax import lax
 from jax.extend.core import primitives
+from test_interval_special import SPECIAL
 
 from sobolev_pruning.intervals import Interval, _registry, inclusion, rule_for, rules
 from sobolev_pruning.intervals._rounding import normalised
@@ -215,7 +216,7 @@ def test_array_rules_enclose(primitive, dtype):
 
 
 def test_the_tables_cover_the_registry():
-    tested = {*ELEMENTWISE, *ARRAYS}
+    tested = {*ELEMENTWISE, *ARRAYS, *SPECIAL}
     assert {p.name for p in rules} == {p.name for p in tested}
     assert {p.name for p in _registry.inlined} == {
         "jit", "closed_call", "remat2", "custom_jvp_call", "custom_vjp_call"

@@ -11,14 +11,16 @@ Where that does not happen in `LIMIT` steps, the bounds are still valid, and wid
 logarithm: from 8.5 on both a and b are replaced by what Stirling's formula leaves, because Γ, xᵃ and e⁻ˣ cancel.
 """
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import jax.numpy as jnp
 from jax import Array, lax
 
 from . import _arithmetic as ia
-from ._gamma import FAR, choose, constant, divide, elementary, lgamma_near, lgamma_positive, point, stirling_correction
+from ._gamma import FAR, lgamma_near, lgamma_positive, stirling_correction
 from ._interval import Interval
+from ._pieces import choose, constant, divide, elementary, point
 from ._rounding import format_of, outward
 from ._special_constants import PI
 
@@ -112,6 +114,16 @@ def _tail_fraction(alpha: Array, x: Array) -> Interval:
     return divide(point(x), Interval._make(jnp.maximum(lower, x), upper))
 
 
+def _stacked(*intervals: Interval) -> Interval:
+    return Interval._make(jnp.stack([x.lower for x in intervals]), jnp.stack([x.upper for x in intervals]))
+
+
+def _each(f: Callable[[Interval], Interval], *intervals: Interval) -> list[Interval]:
+    """f of each, by one evaluation: compiling these functions takes longer than running them."""
+    values = f(_stacked(*intervals))
+    return [values[i] for i in range(len(intervals))]
+
+
 def _log_ratio(quotient: Interval, difference: Interval) -> Interval:
     """log(q) where q − 1 is enclosed as well: by whichever is better."""
     near = difference.magnitude <= 0.5
@@ -159,9 +171,8 @@ def beta_at(a: Array, b: Array, x: Array) -> Interval:
     x_, y_ = choose(swap, ia.sub(one, point(x)), point(x)), choose(swap, point(x), ia.sub(one, point(x)))
     d = elementary(lax.exp_p, choose((a >= FAR) & (b >= FAR), _log_beta_far(a, b, x_, y_), _log_beta(a, b, x_, y_)))
     # The series increases in x.
-    low = _power_series(a, a + b, x_.lower, jnp.ones_like(swap))
-    upp = _power_series(a, a + b, x_.upper, jnp.ones_like(swap))
-    value = ia.mul(d, Interval._make(low.lower, upp.upper))
+    series = _power_series(a[None], (a + b)[None], jnp.stack([x_.lower, x_.upper]), jnp.ones_like(swap)[None])
+    value = ia.mul(d, Interval._make(series.lower[0], series.upper[1]))
     return _complements(~swap, value, value)[0]
 
 
@@ -169,16 +180,14 @@ def _log_beta(a: Array, b: Array, x: Interval, y: Interval) -> Interval:
     """`log(xᵃyᵇΓ(a + b)/(Γ(a + 1)Γ(b)))`."""
     small = a < FAR
     inner, outer = jnp.where(small, a, 1), jnp.where(small, FAR, a)
-    next_a = choose(
-        small, _lgamma_of_next(inner), ia.add(lgamma_positive(outer), elementary(lax.log_p, point(outer)))
-    )
     total = a + b
+    of_outer, of_b, whole = _each(lambda v: lgamma_positive(v.lower), *map(point, (outer, b, total)))
+    next_a = choose(small, _lgamma_of_next(inner), ia.add(of_outer, elementary(lax.log_p, point(outer))))
     # |s·ψ(s)| ≤ s·|log s| + 1 (H. Alzer, Math. Comp. 66 (1997), 373), so this covers the rounding of s = a + b.
     slack = format_of(a.dtype).eps * (total * jnp.abs(jnp.log(total)) + 2)
-    whole = lgamma_positive(total)
     whole = Interval._make(*outward(whole.lower, whole.upper, absolute=slack))
     powers = ia.add(ia.mul(point(a), elementary(lax.log_p, x)), ia.mul(point(b), elementary(lax.log_p, y)))
-    return ia.sub(ia.add(powers, whole), ia.add(next_a, lgamma_positive(b)))
+    return ia.sub(ia.add(powers, whole), ia.add(next_a, of_b))
 
 
 def _log_beta_far(a: Array, b: Array, x: Interval, y: Interval) -> Interval:
@@ -190,9 +199,10 @@ def _log_beta_far(a: Array, b: Array, x: Interval, y: Interval) -> Interval:
     p, q = point(jnp.maximum(a, FAR)), point(jnp.maximum(b, FAR))
     total = ia.add(p, q)
     delta = ia.sub(ia.mul(x, q), ia.mul(y, p))
-    of_x = _log_ratio(divide(ia.mul(x, total), p), divide(delta, p))
-    of_y = _log_ratio(divide(ia.mul(y, total), q), ia.neg(divide(delta, q)))
-    powers = ia.add(ia.mul(p, of_x), ia.mul(q, of_y))
+    quotients = [divide(ia.mul(x, total), p), divide(ia.mul(y, total), q)]
+    logs = _log_ratio(_stacked(*quotients), _stacked(divide(delta, p), ia.neg(divide(delta, q))))
+    powers = ia.add(ia.mul(p, logs[0]), ia.mul(q, logs[1]))
     root = elementary(lax.log_p, divide(q, ia.scale(ia.mul(p, total), 2 * Fraction(PI))))
-    corrections = ia.sub(stirling_correction(total), ia.add(stirling_correction(p), stirling_correction(q)))
+    of_p, of_q, of_total = _each(stirling_correction, p, q, total)
+    corrections = ia.sub(of_total, ia.add(of_p, of_q))
     return ia.add(ia.add(powers, ia.scale(root, Fraction(1, 2))), corrections)

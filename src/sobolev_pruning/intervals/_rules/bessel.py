@@ -14,6 +14,7 @@ from jax.extend.core import Primitive
 from .. import _arithmetic as ia
 from .._elementary import Margin
 from .._interval import Interval
+from .._pieces import in_format
 from .._registry import defrule
 from .._rounding import format_of, outward
 from .._special_constants import BESSEL_I1E_MAXIMUM
@@ -22,14 +23,9 @@ from .._special_constants import BESSEL_I1E_MAXIMUM
 MARGINS: dict[Primitive, Margin] = {lax.bessel_i0e_p: Margin(8, 8), lax.bessel_i1e_p: Margin(24, 16)}
 
 
-def _margin(primitive: Primitive, x: Interval) -> float:
-    margin = MARGINS[primitive]
-    return margin.float32 if format_of(x.dtype).mantissa == 23 else margin.float64
-
-
 def _i0e(primitive: Primitive, x: Interval, **params: Any) -> Interval:
     low, upp = primitive.bind(x.magnitude), primitive.bind(x.mignitude)
-    lower, upper = outward(low, upp, ulps=_margin(primitive, x))
+    lower, upper = outward(low, upp, ulps=in_format(MARGINS[primitive], x))
     lower = jnp.where(x.magnitude == jnp.inf, 0, jnp.maximum(lower, 0))
     return Interval._make(lower, jnp.minimum(upper, 1))
 
@@ -38,7 +34,10 @@ def _i1e(primitive: Primitive, x: Interval, **params: Any) -> Interval:
     ends = [jnp.where(jnp.isinf(end), 0, primitive.bind(end)) for end in (x.lower, x.upper)]
     # The result of the smallest numbers is half as large, and flushed to zero.
     lower, upper = outward(
-        jnp.minimum(*ends), jnp.maximum(*ends), ulps=_margin(primitive, x), absolute=2 * format_of(x.dtype).tiny
+        jnp.minimum(*ends),
+        jnp.maximum(*ends),
+        ulps=in_format(MARGINS[primitive], x),
+        absolute=2 * format_of(x.dtype).tiny,
     )
     lower = jnp.where(x.lower >= 0, jnp.maximum(lower, 0), lower)
     upper = jnp.where(x.upper <= 0, jnp.minimum(upper, 0), upper)

@@ -11,11 +11,13 @@ from jax import lax
 from jax.extend.core import Primitive
 
 from .._interval import Interval
+from .._pieces import together
 from .._registry import defrule
 from .._rounding import format_of, normalised
 
 
 def _stepped(primitive: Primitive, x: Interval, *others: Interval, **params: Any) -> Interval:
+    x, *others = together(x, *others)
     low = primitive.bind(x.lower, *(y.lower for y in others), **params)
     upp = primitive.bind(x.upper, *(y.upper for y in others), **params)
     lower, upper = normalised(low, upp)

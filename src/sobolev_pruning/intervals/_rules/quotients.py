@@ -3,9 +3,9 @@
 * The angle `atan2(y, x)` is monotone in each operand on each side of the negative real axis, where it jumps from π to
   −π: its extremes are at corners, and [−π, π] where a box touches that axis from below (IEEE 1788-2015, Table 9.1).
   (0, 0) is outside of its domain. Zero has no sign here: on the negative axis the angle is π.
-* The remainder `x − y·trunc(x/y)` has the sign of x and does not see that of y. Where the truncated quotient is the same
-  all over the box, it increases in x and decreases in |y|. Otherwise it is zero somewhere, and below |y|. It is a float,
-  and XLA's is exact (`benchmarks/special_margins.py`).
+* The remainder `x − y·trunc(x/y)` has the sign of x and does not see that of y. Where the truncated quotient is the
+  same all over the box, it increases in x and decreases in |y|. Otherwise it is zero somewhere, and below |y|. It is a
+  float, and XLA's is exact (`benchmarks/special_margins.py`).
 """
 
 from fractions import Fraction
@@ -18,6 +18,7 @@ from jax.extend.core import Primitive
 from .. import _arithmetic as ia
 from .._elementary import Margin
 from .._interval import Interval
+from .._pieces import in_format, point, together
 from .._registry import defrule
 from .._rounding import format_of, normalised, outward
 from .._special_constants import PI
@@ -28,10 +29,9 @@ ATAN2 = Margin(4, 4)
 
 def _angle(primitive: Primitive, y: Array, x: Array) -> Interval:
     """The angle of a point other than (0, 0), exact on the axes up to the rounding of π."""
-    margin = ATAN2.float32 if format_of(x.dtype).mantissa == 23 else ATAN2.float64
     value = primitive.bind(y, x)
     # A quotient that underflows is flushed to zero.
-    lower, upper = outward(value, value, ulps=margin, absolute=2 * format_of(x.dtype).tiny)
+    lower, upper = outward(value, value, ulps=in_format(ATAN2, point(x)), absolute=2 * format_of(x.dtype).tiny)
     pi = ia.constant(Fraction(PI), x.dtype)
     half = ia.constant(Fraction(PI) / 2, x.dtype)
     lower = jnp.where(y >= 0, jnp.maximum(lower, 0), jnp.maximum(lower, -pi.upper))
@@ -47,6 +47,7 @@ def _angle(primitive: Primitive, y: Array, x: Array) -> Interval:
 
 
 def _atan2(primitive: Primitive, y: Interval, x: Interval, **params: Any) -> Interval:
+    y, x = together(y, x)
     above = _atan2_above(primitive, y, x)
     below = ia.neg(_atan2_above(primitive, ia.neg(y), x))
     pi = ia.constant(Fraction(PI), x.dtype).upper
@@ -73,6 +74,7 @@ defrule(lax.atan2_p, _atan2)
 
 
 def _rem(primitive: Primitive, x: Interval, y: Interval, **params: Any) -> Interval:
+    x, y = together(x, y)
     divisor = Interval._make(y.mignitude, y.magnitude)
     right = _rem_positive(primitive, Interval._make(jnp.maximum(x.lower, 0), jnp.maximum(x.upper, 0)), divisor)
     left = _rem_positive(primitive, Interval._make(jnp.maximum(-x.upper, 0), jnp.maximum(-x.lower, 0)), divisor)

@@ -12,6 +12,7 @@
 Values at points: `_gamma.py`.
 """
 
+from collections.abc import Callable
 from fractions import Fraction
 from math import factorial
 from typing import Any
@@ -23,31 +24,45 @@ from jax.core import Tracer
 from jax.extend.core import Primitive
 
 from .. import _arithmetic as ia
-from .._gamma import choose, constant, digamma_at, divide, elementary, lgamma_at, lgamma_minima, point, zeta_at
+from .._gamma import digamma_at, lgamma_at, lgamma_minima, zeta_at
 from .._interval import Interval
+from .._pieces import choose, constant, divide, elementary, point, together
 from .._registry import defrule, rule_for
 from .._rounding import bracket, format_of, outward
 from .._special_constants import PI
 
 
+def _at_ends(f: Callable[[Array], Interval], x: Interval) -> tuple[Interval, Interval]:
+    """The enclosures of f at both ends, by one evaluation."""
+    if ia.is_point(x):
+        value = f(x.lower)
+        return value, value
+    values = f(jnp.stack([x.lower, x.upper]))
+    return values[0], values[1]
+
+
 def _lgamma(_: Primitive, x: Interval, **params: Any) -> Interval:
     low, upp = x.lower, x.upper
-    at_low, at_upp = lgamma_at(low), lgamma_at(upp)
-    first, last = _component(low), _component(upp)
-    # A minimum in the part of the box that lies in the component of each end, if it may be there.
-    at_first, least_first = lgamma_minima(first)
-    at_last, least_last = lgamma_minima(last)
-    same = first == last
-    reached = (low < at_first.upper) & (~same | (upp > at_first.lower))
-    lower = jnp.where(reached, least_first, at_low.lower)
-    beyond = jnp.where(same, low < at_last.upper, True) & (upp > at_last.lower)
-    lower = jnp.minimum(lower, jnp.where(beyond, least_last, at_upp.lower))
-    # Of the components between them, all on the negative axis, the leftmost has the lowest minimum.
-    _, least_between = lgamma_minima(jnp.maximum(first - 1, 0))
-    lower = jnp.where(first - last > 1, jnp.minimum(lower, least_between), lower)
+    at_low, at_upp = _at_ends(lgamma_at, x)
+    lower = jnp.minimum(at_low.lower, at_upp.lower)
+    if not ia.is_point(x):
+        lower = jnp.minimum(lower, _lowest_minimum(low, upp))
     lower = jnp.where(low == -jnp.inf, -jnp.inf, lower)
     upper = jnp.where(_has_pole(low, upp) | (upp == jnp.inf), jnp.inf, jnp.maximum(at_low.upper, at_upp.upper))
     return Interval._make(lower, upper)
+
+
+def _lowest_minimum(low: Array, upp: Array) -> Array:
+    """The least of the minima that may lie in [low, upp].
+
+    Of those in the intervals between poles to which the ends belong, and of those between, all on the negative axis, of
+    which the leftmost is the lowest.
+    """
+    first, last = _component(low), _component(upp)
+    at, least = lgamma_minima(jnp.stack([first, last, jnp.maximum(first - 1, 0)]))
+    inside = (at.upper > low[None]) & (at.lower < upp[None])
+    inside = inside & jnp.stack([first >= last, first >= last, first - last > 1])
+    return jnp.where(inside, least, jnp.inf).min(0)
 
 
 def _component(x: Array) -> Array:
@@ -60,7 +75,7 @@ def _has_pole(low: Array, upp: Array) -> Array:
 
 
 def _digamma(_: Primitive, x: Interval, **params: Any) -> Interval:
-    at_low, at_upp = digamma_at(x.lower), digamma_at(x.upper)
+    at_low, at_upp = _at_ends(digamma_at, x)
     right_of_pole = (jnp.ceil(x.lower) <= 0) & (jnp.ceil(x.lower) < x.upper)
     left_of_pole = jnp.floor(jnp.minimum(x.upper, 0)) > x.lower
     lower = jnp.where(right_of_pole | (x.lower == -jnp.inf), -jnp.inf, at_low.lower)
@@ -73,22 +88,19 @@ defrule(lax.digamma_p, _digamma)
 
 
 def _zeta(_: Primitive, s: Interval, q: Interval, **params: Any) -> Interval:
+    s, q = together(s, q)
     one, tiny = jnp.ones((), s.dtype), format_of(q.dtype).tiny
     next_to_one = 1 + format_of(s.dtype).eps
     s_low, s_upp = (jnp.where(end > 1, end, next_to_one) for end in (s.lower, s.upper))
     q_low, q_upp = (jnp.where(end > 0, end, tiny) for end in (q.lower, q.upper))
-    # ζ is convex in s: a sum of exponentials.
-    upper = zeta_at(s_low, q_low).upper
-    if not ia.is_point(s):
-        upper = jnp.where(s.upper == jnp.inf, upper, jnp.maximum(upper, zeta_at(s_upp, q_low).upper))
-    least = zeta_at(s_upp, q_upp)
-    if not ia.is_point(s):
-        # The first summand at its least, and the others at theirs: ζ(s, q) = q⁻ˢ + ζ(s, q + 1).
-        small = jnp.where(q_upp < 1, q_upp, one)
-        shifted = zeta_at(s_upp, ia.add(point(small), constant(1, small)).upper)
-        power = rule_for(lax.pow_p)(point(small), point(-s_low))
-        split = ia.add(power, shifted)
-        least = choose(q_upp < 1, split, least)
+    # ζ is convex in s: a sum of exponentials. The first summand, at its least, and the others at theirs: ζ(s, q) =
+    # q⁻ˢ + ζ(s, q + 1).
+    small = jnp.where(q_upp < 1, q_upp, one)
+    next_q = ia.add(point(small), constant(1, small)).upper
+    values = zeta_at(jnp.stack([s_low, s_upp, s_upp, s_upp]), jnp.stack([q_low, q_low, q_upp, next_q]))
+    upper = jnp.where(s.upper == jnp.inf, values.upper[0], jnp.maximum(values.upper[0], values.upper[1]))
+    split = ia.add(rule_for(lax.pow_p)(point(small), point(-s_low)), values[3])
+    least = choose((q_upp < 1) & (s_low < s_upp), split, values[2])
     endless = s.upper == jnp.inf
     lower = jnp.where(endless | (q.upper == jnp.inf), 0, jnp.maximum(least.lower, 0))
     upper = jnp.where((s.lower <= 1) | (q.lower <= 0) | (endless & (q.lower < 1)), jnp.inf, upper)
@@ -102,8 +114,9 @@ def _unbounded_where(condition: Array, x: Interval) -> Interval:
 
 
 def _polygamma(_: Primitive, n: Interval, x: Interval, **params: Any) -> Interval:
-    orders = [_polygamma_of_positive_order(n, x)]
     known = n.lower
+    n, x = together(n, x)
+    orders = [_polygamma_of_positive_order(n, x)]
     if isinstance(known, Tracer) or not np.all(np.asarray(known) > 0):
         orders.append(_digamma(lax.digamma_p, x))
     integral = (n.lower == n.upper) & (n.lower == jnp.floor(n.lower)) & (n.lower >= 0)
@@ -121,8 +134,9 @@ def _polygamma_of_positive_order(n: Interval, x: Interval) -> Interval:
     known = order < 200
     product = Interval._make(jnp.where(known, ends[..., 0], 0), jnp.where(known, ends[..., 1], jnp.inf))
     s = order + 1
-    least = jnp.maximum(ia.mul(product, zeta_at(s, upp)).lower, 0)
-    most = ia.mul(product, zeta_at(s, low)).upper
+    values = zeta_at(jnp.stack([s, s]), jnp.stack([upp, low]))
+    least = jnp.maximum(ia.mul(product, values[0]).lower, 0)
+    most = ia.mul(product, values[1]).upper
     odd = order % 2 == 1
     least = jnp.where((x.lower < 0) | (x.upper == jnp.inf), 0, least)
     most = jnp.where(x.lower <= 0, jnp.inf, most)
@@ -133,6 +147,7 @@ def _polygamma_of_positive_order(n: Interval, x: Interval) -> Interval:
 
 defrule(lax.zeta_p, _zeta)
 defrule(lax.polygamma_p, _polygamma)
+
 
 def _erf_inverse_at(primitive: Primitive, y: Array) -> Interval:
     """`erf⁻¹(y)` for |y| < 1."""
@@ -170,10 +185,10 @@ def _erf_inverse_at(primitive: Primitive, y: Array) -> Interval:
 
 
 def _erf_inv(primitive: Primitive, y: Interval, **params: Any) -> Interval:
-    lower = _erf_inverse_at(primitive, jnp.where(y.lower > -1, y.lower, 0)).lower
-    upper = _erf_inverse_at(primitive, jnp.where(y.upper < 1, y.upper, 0)).upper
-    lower = jnp.where((y.lower <= -1) | (y.lower >= 1), -jnp.inf, lower)
-    upper = jnp.where((y.upper >= 1) | (y.upper <= -1), jnp.inf, upper)
+    inner = Interval._make(*(jnp.where(jnp.abs(end) < 1, end, 0) for end in (y.lower, y.upper)))
+    at_low, at_upp = _at_ends(lambda end: _erf_inverse_at(primitive, end), inner)
+    lower = jnp.where(jnp.abs(y.lower) >= 1, -jnp.inf, at_low.lower)
+    upper = jnp.where(jnp.abs(y.upper) >= 1, jnp.inf, at_upp.upper)
     return Interval._make(lower, upper)
 
 
