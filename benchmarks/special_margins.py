@@ -9,8 +9,10 @@ several operands are sampled at random. An enclosure that misses a true value en
 What depends on the measurement: the margins of atan2 and the Bessel functions, and the exactness of rem.
 """
 
+import math
 import sys
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import flint
@@ -109,8 +111,11 @@ def order(k: float, low: float, high: float) -> Points:
 
 
 def remainder(x: arb, y: arb) -> arb:
-    quotient = (x / y).floor() if x / y > 0 else (x / y).ceil()
-    return x - y * quotient
+    dividend, divisor = Fraction(float(x)), Fraction(float(y))
+    exact = dividend - divisor * math.trunc(dividend / divisor)
+    value = arb(float(exact))
+    assert Fraction(float(value)) == exact
+    return value
 
 
 def scaled_bessel(order: int) -> Callable[[arb], arb]:
@@ -143,6 +148,12 @@ CASES = {
     "zeta(s, q), s > 1.01": Case(lax.zeta_p, lambda s, q: acb(1 + s).zeta(acb(q)).real, pairs((-2, 1.3), (-2, 2))),
     "erf_inv": Case(lax.erf_inv_p, lambda x: x.erfinv(), line(-1, 1, -1, 0, 0.5, 0.9966, 1)),
     "bessel_i0e": Case(lax.bessel_i0e_p, scaled_bessel(0), line(-np.inf, np.inf, 0, 8, -8, 8)),
+    "bessel_i1e": Case(lax.bessel_i1e_p, scaled_bessel(1), line(-np.inf, np.inf, 0, 8, -8, 8)),
+    "igamma, a, x < 100": Case(lax.igamma_p, lambda a, x: x.gamma_lower(a, 1), pairs((-2, 2), (-2, 2))),
+    "igammac, a, x < 100": Case(lax.igammac_p, lambda a, x: x.gamma_upper(a, 1), pairs((-2, 2), (-2, 2))),
+    "incomplete beta, a, b < 32": Case(
+        lax.regularized_incomplete_beta_p, lambda a, b, x: x.beta_lower(a, b, 1), beta_points
+    ),
     "atan2": Case(lax.atan2_p, lambda y, x: arb.atan2(y, x), everywhere),
     "rem": Case(lax.rem_p, remainder, everywhere),
 }

@@ -187,7 +187,8 @@ def digamma_at(x: Array) -> Interval:
     inside = ia.add(_taylor(_digamma_coefficients(x.dtype), t), poles)
     y, sine, cosine = _reflected(x)
     far = _digamma_far(y)
-    return choose(near, inside, choose(x > 0, far, ia.sub(far, divide(ia.scale(cosine, Fraction(PI)), sine))))
+    cotangent = rule_for(lax.div_p)(ia.scale(cosine, Fraction(PI)), sine)
+    return choose(near, inside, choose(x > 0, far, ia.sub(far, cotangent)))
 
 
 def lgamma_minima(n: Array) -> tuple[Interval, Array]:

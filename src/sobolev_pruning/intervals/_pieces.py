@@ -3,14 +3,14 @@
 from fractions import Fraction
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.extend.core import Primitive
 
 from . import _arithmetic as ia
 from ._elementary import Margin
 from ._interval import Interval
 from ._registry import rule_for
-from ._rounding import format_of
+from ._rounding import format_of, outward
 
 
 def point(x: Array) -> Interval:
@@ -29,8 +29,10 @@ def elementary(primitive: Primitive, x: Interval) -> Interval:
 
 
 def divide(x: Interval, y: Interval) -> Interval:
-    """The quotient, by its own rule."""
-    return rule_for(lax.div_p)(x, y)
+    """x/y for y > 0, which needs less than the rule for all quotients."""
+    lower = x.lower / jnp.where(x.lower >= 0, y.upper, y.lower)
+    upper = x.upper / jnp.where(x.upper >= 0, y.lower, y.upper)
+    return Interval._make(*outward(lower, upper))
 
 
 def constant(value: Fraction | int | str, like: Array) -> Interval:

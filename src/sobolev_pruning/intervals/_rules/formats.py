@@ -17,9 +17,10 @@ from .._rounding import format_of, normalised
 
 
 def _stepped(primitive: Primitive, x: Interval, *others: Interval, **params: Any) -> Interval:
-    x, *others = together(x, *others)
-    low = primitive.bind(x.lower, *(y.lower for y in others), **params)
-    upp = primitive.bind(x.upper, *(y.upper for y in others), **params)
+    operands = together(x, *others)
+    low = primitive.bind(*(y.lower for y in operands), **params)
+    upp = primitive.bind(*(y.upper for y in operands), **params)
+    x = operands[0]
     lower, upper = normalised(low, upp)
     # Infinity is no number of an unbounded interval, so its neighbour bounds nothing; what overflowed is large.
     largest = format_of(x.dtype).max

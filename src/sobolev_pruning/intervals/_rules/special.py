@@ -6,8 +6,8 @@
 * ψ increases between the poles. `ψ⁽ⁿ⁾(x) = (−1)ⁿ⁺¹·n!·ζ(n + 1, x)` (DLMF 5.15.1, 25.11.12) is monotone for x > 0, and
   positive everywhere for odd n; nothing is said of even n on the negative axis.
 * ζ(s, q) decreases in q. In s, all summands decrease but the first, which increases if q < 1.
-* `erf⁻¹` increases. XLA's value is a candidate only: an interval Newton step (IEEE 1788 has none; A. Neumaier, Interval
-  Methods for Systems of Equations, theorem 5.1.7) with enclosures of erf and erfc proves where the zero is.
+* `erf⁻¹` increases. XLA's value is a candidate only: an interval Newton step (A. Neumaier, Interval Methods for Systems
+  of Equations, 1990, theorem 5.1.7) with enclosures of erf and erfc proves where the zero is.
 
 Values at points: `_gamma.py`.
 """
@@ -162,10 +162,10 @@ def _erf_inverse_at(primitive: Primitive, y: Array) -> Interval:
     # 1 − y is exact for y ≥ ½.
     complement = ia.sub(point(1 - magnitude), rule_for(lax.erfc_p)(point(z)))
     better = magnitude >= 0.5
-    residual = Interval._make(
-        jnp.where(better, jnp.maximum(residual.lower, complement.lower), residual.lower),
-        jnp.where(better, jnp.minimum(residual.upper, complement.upper), residual.upper),
-    )
+    low = jnp.where(better, jnp.maximum(residual.lower, complement.lower), residual.lower)
+    upp = jnp.where(better, jnp.minimum(residual.upper, complement.upper), residual.upper)
+    # Without margins, under `rounding="nearest"`, the two need not meet.
+    residual = Interval._make(jnp.minimum(low, upp), jnp.maximum(low, upp))
     # The zero is sought within twice the distance that the residual suggests; erf' = 2/√π·exp(−z²) decreases.
     radius = jnp.minimum(2 * slope.upper * residual.magnitude * jnp.exp(z * z) + 8 * eps * z, z / 256)
     first, last = z - radius, z + radius
