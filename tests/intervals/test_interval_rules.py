@@ -11,6 +11,7 @@ from interval_checks import DTYPES, as_interval, assert_encloses, assert_tight, 
 from jax import lax
 from jax.extend.core import primitives
 from test_interval_arrays import CASES as ARRAY_CASES
+from test_interval_special import SPECIAL
 from test_interval_systems import APART
 from test_interval_systems import CASES as SYSTEM_CASES
 
@@ -237,7 +238,7 @@ def test_array_rules_enclose(primitive, dtype):
 
 def test_the_tables_cover_the_registry():
     cases = (*ARRAY_CASES.values(), *SYSTEM_CASES.values())
-    tested = {*ELEMENTWISE, *ARRAYS, *APART, *(case.primitive for case in cases)}
+    tested = {*ELEMENTWISE, *ARRAYS, *SPECIAL, *APART, *(case.primitive for case in cases)}
     assert {p.name for p in (*rules, *_registry.structured)} == {p.name for p in tested}
     assert {p.name for p in _registry.inlined} == {
         "jit", "closed_call", "remat2", "custom_jvp_call", "custom_vjp_call"

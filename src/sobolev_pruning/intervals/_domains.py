@@ -139,9 +139,25 @@ def _added(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
     return Domain(None, jnp.full(result.shape, DISCONTINUOUS if jumps else COMMON, MARK))
 
 
-def _anywhere(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
-    """Functions whose domain is not looked into: nothing is known."""
-    return Domain(None, jnp.full(result.lower.shape, UNDEFINED, MARK))
+def _incomplete_gamma(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    a, x = map(as_interval, operands)
+    return Domain(None, _lack((a.lower > 0) & (x.lower >= 0)))
+
+
+def _incomplete_beta(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    a, b, x = map(as_interval, operands)
+    return Domain(None, _lack((a.lower > 0) & (b.lower > 0) & (x.lower >= 0) & (x.upper <= 1)))
+
+
+def _zeta(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    s, q = map(as_interval, operands)
+    return Domain(None, _lack((s.lower > 1) & (q.lower > 0)))
+
+
+def _polygamma(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
+    n, x = map(as_interval, operands)
+    natural = (n.lower == n.upper) & (n.lower >= 0) & (jnp.floor(n.lower) == n.lower)
+    return Domain(None, _lack(natural & ((x.lower > 0) | (jnp.isfinite(result.lower) & jnp.isfinite(result.upper)))))
 
 
 def _gathered(operands: list[Any], params: dict[str, Any], result: Any) -> Domain:
@@ -193,7 +209,8 @@ domains: dict[Primitive, DomainOf] = {
         _steps,
     ),
     lax.sort_p: _sorted,
-    **dict.fromkeys(
-        (lax.igamma_p, lax.igammac_p, lax.regularized_incomplete_beta_p, lax.polygamma_p, lax.zeta_p), _anywhere
-    ),
+    **dict.fromkeys((lax.igamma_p, lax.igammac_p), _incomplete_gamma),
+    lax.regularized_incomplete_beta_p: _incomplete_beta,
+    lax.zeta_p: _zeta,
+    lax.polygamma_p: _polygamma,
 }
