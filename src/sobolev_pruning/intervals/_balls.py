@@ -21,23 +21,26 @@ from ._rounding import bracket, format_of, is_outward, outward
 
 @dataclass(frozen=True)
 class Ball:
-    """A computed value and a bound of its error."""
+    """A computed value and a bound of its error, a plain number where that is known while tracing; 0.0 if exact."""
 
     value: Array
-    error: Array
+    error: Array | float
 
     def __add__(self, other: "Ball") -> "Ball":
-        value = self.value + other.value
-        return _rounded(value, self.error + other.error)
+        return _rounded(self.value + other.value, _plus(self.error, other.error))
 
     def __mul__(self, other: "Ball") -> "Ball":
-        value = self.value * other.value
-        error = jnp.abs(self.value) * other.error + jnp.abs(other.value) * self.error + self.error * other.error
-        return _rounded(value, error)
+        error = _times(jnp.abs(self.value), other.error)
+        error = _plus(error, _times(jnp.abs(other.value), self.error))
+        if not (_is_zero(self.error) or _is_zero(other.error)):
+            error = _plus(error, self.error * other.error)
+        return _rounded(self.value * other.value, error)
 
     def __truediv__(self, other: "Ball") -> "Ball":
         """`|a/b − (a + e)/(b + f)| ≤ (|e| + |a/b|·|f|)/(|b| − |f|)`."""
         value = self.value / other.value
+        if _is_zero(other.error):
+            return _rounded(value, 0.0 if _is_zero(self.error) else self.error / jnp.abs(other.value))
         distance = jnp.abs(other.value) - other.error
         error = jnp.where(distance > 0, (self.error + jnp.abs(value) * other.error) / distance, jnp.inf)
         return _rounded(value, error)
@@ -60,14 +63,26 @@ class Ball:
         return Interval._make(*outward(self.value - radius, self.value + radius))
 
 
-def _rounded(value: Array, error: Array, ulps: float = 0.5) -> Ball:
+def _is_zero(error: Array | float) -> bool:
+    return isinstance(error, float) and error == 0.0
+
+
+def _plus(first: Array | float, second: Array | float) -> Array | float:
+    return second if _is_zero(first) else first if _is_zero(second) else first + second
+
+
+def _times(size: Array, error: Array | float) -> Array | float:
+    return 0.0 if _is_zero(error) else size * error
+
+
+def _rounded(value: Array, error: Array | float, ulps: float = 0.5) -> Ball:
     fmt = format_of(value.dtype)
-    return Ball(value, error + (1.01 * ulps * fmt.eps) * jnp.abs(value) + 4 * fmt.tiny)
+    return Ball(value, _plus(error, (1.01 * ulps * fmt.eps) * jnp.abs(value) + 4 * fmt.tiny))
 
 
 def point(x: Array) -> Ball:
     """An exact number."""
-    return Ball(x, jnp.zeros_like(x))
+    return Ball(x, 0.0)
 
 
 def rational(value: Fraction, like: Array) -> Ball:
@@ -75,18 +90,20 @@ def rational(value: Fraction, like: Array) -> Ball:
     low, upp = bracket(value, like.dtype)
     near = min((low, upp), key=lambda f: abs(Fraction(f) - value))
     error = bracket(abs(Fraction(near) - value), like.dtype)[1]
-    return Ball(jnp.asarray(near, like.dtype), jnp.asarray(error, like.dtype))
+    return Ball(jnp.asarray(near, like.dtype), error)
 
 
 def apply(primitive: Primitive, x: Ball, slope: float) -> Ball:
     """An elementary function whose derivative is at most `slope` in absolute value, everywhere."""
     value = evaluate(primitive, x.value)
-    return _rounded(value, slope * x.error, margin(primitive, value.dtype))
+    return _rounded(value, 0.0 if _is_zero(x.error) else slope * x.error, margin(primitive, value.dtype))
 
 
 def sqrt(x: Ball) -> Ball:
     """`√x`: `|√(x + e) − √x| = |e|/(√(x + e) + √x)`."""
     value = lax.sqrt(x.value)
+    if _is_zero(x.error):
+        return _rounded(value, 0.0)
     return _rounded(value, jnp.where(value > 0, 1.01 * x.error / value, jnp.inf))
 
 
@@ -102,6 +119,8 @@ def exp(x: Ball) -> Ball:
     arguments are negative. The factor 2 also pays for taking the computed value in place of `exp(x)`.
     """
     value = evaluate(lax.exp_p, x.value)
+    if _is_zero(x.error):
+        return _rounded(value, 0.0, margin(lax.exp_p, value.dtype))
     far = jnp.where(x.value + x.error <= 0, 1.0, jnp.inf)
     change = jnp.where(x.error <= 1, 2 * value * x.error, far)
     return _rounded(value, change, margin(lax.exp_p, value.dtype))
@@ -119,10 +138,9 @@ def tanh_softplus(x: Array) -> tuple[Ball, Ball]:
     negative = x < 0
     small, square = e * (e + 2), 2 * e * e
     below = jnp.where(negative, small + 2, 1 + 2 * e + square)
-    zero = jnp.zeros_like(x)
     return (
-        _rounded(jnp.where(negative, small, 1 + 2 * e) / below, zero, ulps),
-        _rounded(jnp.where(negative, 2.0, square) / below, zero, ulps),
+        _rounded(jnp.where(negative, small, 1 + 2 * e) / below, 0.0, ulps),
+        _rounded(jnp.where(negative, 2.0, square) / below, 0.0, ulps),
     )
 
 
@@ -132,6 +150,8 @@ def logistic(x: Ball) -> Ball:
     The factor 2 covers the errors of σ and of its argument, where they matter: σ(−t) is zero beyond t = 750.
     """
     value = evaluate(lax.logistic_p, x.value)
+    if _is_zero(x.error):
+        return _rounded(value, 0.0, margin(lax.logistic_p, value.dtype))
     tiny = format_of(value.dtype).tiny
     slope = 2 * lax.logistic(x.error - jnp.abs(x.value)) + tiny
     change = jnp.where(x.error < jnp.inf, jnp.minimum(jnp.minimum(0.25, slope) * x.error, 1.0), 1.0)
@@ -148,12 +168,12 @@ def horner(coefficients: Sequence[Fraction], x: Ball) -> Ball:
     while c and c[-1] == 0:
         c.pop()
     if not c:
-        return Ball(jnp.zeros_like(x.value), jnp.zeros_like(x.value))
+        return point(jnp.zeros_like(x.value))
     result = rational(c[-1], x.value)
-    for coefficient in reversed(c[:-1]):
-        result = result * x
+    for k, coefficient in enumerate(reversed(c[:-1])):
+        result = x if k == 0 and c[-1] == 1 else result * x
         if coefficient:
             result = result + rational(coefficient, x.value)
-    for _ in range(shift):
-        result = result * x
+    for k in range(shift):
+        result = x if k == 0 and c == [1] else result * x
     return result
