@@ -12,3 +12,4 @@ def registry():
     yield _registry._rules
     _registry._rules.clear()
     _registry._rules.update(saved)
+    _registry._unproved.intersection_update(saved)

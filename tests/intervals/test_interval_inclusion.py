@@ -1,5 +1,6 @@
 """`inclusion` as a user meets it: transformations, pytrees, errors; networks and their adjoints."""
 
+import inspect
 import itertools
 
 import jax
@@ -11,6 +12,7 @@ from interval_checks import DTYPES, as_interval, sigmoid
 from jax.extend.core import Primitive
 
 from sobolev_pruning.intervals import (
+    Decoration,
     Interval,
     Ternary,
     UnsupportedPrimitiveError,
@@ -223,6 +225,30 @@ def test_users_register_rules():
     with pytest.raises(ValueError, match="has an interval rule already"):
         register_rule(double, lambda x: x)
     assert rule_for(double) is not None
+    _, decoration = inclusion(f, decorated=True)(Interval([0.0], [1.0]))
+    assert np.asarray(decoration).tolist() == [Decoration.TRV]  # nobody said that it is continuous
+    with pytest.raises(TypeError, match=r"`primitive` must be a `jax.extend.core.Primitive`, got function"):
+        inspect.unwrap(register_rule)(jnp.sin, lambda x: x)
+    with pytest.raises(TypeError, match=r"`rule` must be a function of the operands, got Interval"):
+        inspect.unwrap(register_rule)(double, Interval([0.0], [1.0]))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: inspect.unwrap(inclusion)(3.0), TypeError, r"`f` must be a function that JAX can trace, got float"),
+        (lambda: inclusion(jnp.sin, rounding="up"), ValueError, r"`rounding` must be one of"),
+        (lambda: inclusion(jnp.sin)("x"), TypeError, r"the argument `x` of `sin` is a str"),
+        (lambda: inclusion(lambda p: p["w"])({"w": [1.0, "a"]}), TypeError, r"the argument `p\['w'\]\[1\]` of"),
+        (lambda: inclusion(lambda x, *, k: x)(1.0, k=len), TypeError, r"the argument `k` of .* is a builtin_function"),
+        (lambda: inclusion(jnp.sin)(Interval.empty((1,), np.float16)), TypeError, r"float32 and float64, got float16"),
+        (lambda: inclusion(lambda n: jnp.zeros(n))(Interval(1.0, 2.0)), TypeError, r"(?i)shapes must be"),
+        (lambda: inclusion(lambda x: 1j * x)(Interval(1.0, 2.0)), UnsupportedPrimitiveError, r"complex"),
+    ],
+)
+def test_misuse_is_explained(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
 
 
 def test_nan_certifies_nothing():

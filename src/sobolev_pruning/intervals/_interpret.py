@@ -20,14 +20,22 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Va
 from . import _arithmetic as ia
 from ._bits import normalised
 from ._continuity import continuous
-from ._decoration import UNBOUNDED
+from ._decoration import UNBOUNDED, UNDEFINED
 from ._dependence import MARK, joined, spread
 from ._domains import Domain, domains
 from ._forms import Polynomial, TooLarge, Variable
 from ._interval import Interval
 from ._origins import Origin
 from ._ranges import Ranges
-from ._registry import UnsupportedPrimitiveError, inlined, integer_rules, rules, structured, unsupported_message
+from ._registry import (
+    UnsupportedPrimitiveError,
+    inlined,
+    integer_rules,
+    is_unproved,
+    rules,
+    structured,
+    unsupported_message,
+)
 from ._rounding import format_of
 from ._softmax import Softmax
 from ._symbols import keeps_infinity, symbols, transparent
@@ -330,6 +338,8 @@ class Interpreter:
                     node.empty = joined(node.empty, None if found.nowhere is None else found.nowhere.astype(MARK))
                 if self.decorated:
                     node.lack = joined(node.lack, found.lack)
+            if self.decorated and is_unproved(primitive):
+                node.lack = jnp.full(node.aval.shape, UNDEFINED, MARK)
             if self.decorated and not formed and is_float(node.aval):
                 value = self.value(node)
                 assert isinstance(value, Interval)

@@ -11,6 +11,7 @@ _rules: dict[Primitive, Callable[..., Any]] = {}
 _inlined: dict[Primitive, Callable[[dict[str, Any]], ClosedJaxpr]] = {}
 _structured: dict[Primitive, Callable[..., Any]] = {}
 _integer_rules: dict[Primitive, Callable[..., Any]] = {}
+_unproved: set[Primitive] = set()  # of users' primitives, nothing is known of where they are defined
 
 rules: Mapping[Primitive, Callable[..., Any]] = MappingProxyType(_rules)
 # For operands among which there is a range of integers.
@@ -74,7 +75,12 @@ def _refuse_second(primitive: Primitive) -> None:
         )
 
 
-def register_rule(primitive: Primitive, rule: Callable[..., Any]) -> None:
+def is_unproved(primitive: Primitive) -> bool:
+    """Whether a primitive may be undefined, or jump, anywhere."""
+    return primitive in _unproved
+
+
+def register_rule(primitive: Primitive, rule: Callable[..., Any], *, continuous: bool = False) -> None:
     """Registers an interval rule for a primitive of your own.
 
     Args:
@@ -83,13 +89,26 @@ def register_rule(primitive: Primitive, rule: Callable[..., Any]) -> None:
             `Interval` without subnormal ends (a constant as one whose `lower` and `upper` are the same array), an
             integer or boolean one as an array, an undecided condition as a `Ternary`. Returns an `Interval` for a
             float result and an array for an integer one, or a sequence of these if the primitive has several results.
-            Use `outward` to cover the rounding of what it computes.
+            No operand is empty: what depends on something undefined is not looked at. An integer that is undecided
+            over the box is an `Interval` of integers. Use `outward` to cover the rounding of what it computes.
+        continuous: Whether the primitive is defined and continuous for all real operands. Decorations say that nothing
+            is known of it otherwise.
 
     Raises:
+        TypeError: `primitive` is no primitive, or `rule` is not callable.
         ValueError: the primitive has a rule already.
     """
+    if not isinstance(primitive, Primitive):
+        raise TypeError(
+            f"register_rule: `primitive` must be a `jax.extend.core.Primitive`, got {type(primitive).__name__}. Pass "
+            "what an equation of `jax.make_jaxpr(f)(x)` names, such as `jax.lax.sin_p`, not the function."
+        )
+    if not callable(rule):
+        raise TypeError(f"register_rule: `rule` must be a function of the operands, got {type(rule).__name__}.")
     _refuse_second(primitive)
     _rules[primitive] = rule
+    if not continuous:
+        _unproved.add(primitive)
 
 
 def rule_for(primitive: Primitive) -> Callable[..., Any]:

@@ -1,0 +1,124 @@
+"""What an enclosure costs, as a multiple of the plain evaluation: `python benchmarks/inclusion_cost.py`.
+
+Values are compared with plain values, interval adjoints (values and gradients with respect to the inputs) with plain
+values and gradients, each compiled once. The two take turns in one run; the median of the ratios is printed, with the
+smallest and the largest. Compile times include tracing. Enclosures are checked before they are timed.
+"""
+
+import argparse
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sobolev_pruning.intervals import Interval, inclusion
+
+RESULTS = Path(__file__).parent / "results" / "inclusion_cost.md"
+
+
+def mlp(widths: list[int], seed: int = 0) -> Callable[..., Any]:
+    rng = np.random.default_rng(seed)
+    params = [
+        (
+            jnp.asarray(rng.normal(0, 1, (o, i)) / np.sqrt(i), jnp.float32),
+            jnp.asarray(rng.normal(0, 0.1, o), jnp.float32),
+        )
+        for i, o in itertools.pairwise(widths)
+    ]
+
+    def network(x: jax.Array) -> jax.Array:
+        for w, b in params[:-1]:
+            x = jax.nn.silu(w @ x + b)
+        w, b = params[-1]
+        return (w @ x + b)[0]
+
+    return network
+
+
+def chain(x: jax.Array) -> jax.Array:
+    for _ in range(8):
+        x = jnp.tanh(1.1 * x + 0.1) * x + jnp.sin(x)
+    return x.sum()
+
+
+def product(n: int) -> Callable[..., Any]:
+    w = jnp.asarray(np.random.default_rng(1).normal(0, 1, (n, n)) / np.sqrt(n), jnp.float32)
+    return lambda x: jnp.square(w @ x).sum()
+
+
+# name: (function of one sample, size of a sample)
+CASES: dict[str, tuple[Callable[..., Any], int]] = {
+    "matrix product 512": (product(512), 512),
+    "SiLU 7-128×6-1": (mlp([7, *[128] * 6, 1]), 7),
+    "SiLU 16-256×3-1": (mlp([16, *[256] * 3, 1]), 16),
+    "elementwise chain of 8": (chain, 64),
+}
+
+
+def compiled(f: Callable[..., Any], argument: Any) -> tuple[Any, float]:
+    start = time.perf_counter()
+    program = jax.jit(f).lower(argument).compile()
+    return program, time.perf_counter() - start
+
+
+def seconds(program: Any, argument: Any) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(program(argument))
+    return time.perf_counter() - start
+
+
+def compare(f: Callable[..., Any], x: jax.Array, rounds: int) -> tuple[float, list[float], float]:
+    """Ratio of compile times, ratios of run times, and the plain run time."""
+    box = Interval(x - 1e-3, x + 1e-3)
+    plain, plain_compile = compiled(jax.vmap(f), x)
+    enclosed, enclosed_compile = compiled(jax.vmap(inclusion(f)), box)
+    values = plain(x)
+    for enclosure, value in zip(
+        jax.tree.leaves(enclosed(box), is_leaf=lambda v: isinstance(v, Interval)), jax.tree.leaves(values), strict=True
+    ):
+        slack = 1e-3 * (1 + np.abs(value))  # of the plain evaluation
+        assert np.all((np.asarray(enclosure.lower) <= value + slack) & (value - slack <= np.asarray(enclosure.upper)))
+    times = [(seconds(plain, x), seconds(enclosed, box)) for _ in range(rounds)]
+    return enclosed_compile / plain_compile, [b / a for a, b in times], float(np.median([a for a, _ in times]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=31, help="how often each pair is timed")
+    parser.add_argument("--write", action="store_true", help=f"write the table to {RESULTS.name}")
+    arguments = parser.parse_args()
+    lines = [
+        "# Cost of enclosures",
+        "",
+        f"`python benchmarks/inclusion_cost.py --rounds {arguments.rounds} --write`; float32, jax {jax.__version__}, "
+        f"{jax.default_backend()}, {jax.local_device_count()} device, x86-64 with two cores.",
+        "Ratios to the plain evaluation: median (smallest to largest) of run times; compile times include tracing.",
+        "",
+        "| function | batch | value | compile | adjoint | compile | plain value, gradient (ms) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    print("\n".join(lines[-2:]), flush=True)
+    for name, (f, d) in CASES.items():
+        for batch in (1, 256, 4096):
+            x = jnp.asarray(np.random.default_rng(2).normal(0, 1, (batch, d)), jnp.float32)
+            cells, plain = [], []
+            for g in (f, jax.value_and_grad(f)):
+                compile_ratio, ratios, base = compare(g, x, arguments.rounds)
+                cells += [
+                    f"{np.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})",
+                    f"{compile_ratio:.1f}",
+                ]
+                plain.append(f"{1e3 * base:.2g}")
+            lines.append(f"| {name} | {batch} | {' | '.join(cells)} | {', '.join(plain)} |")
+            print(lines[-1], flush=True)
+    if arguments.write:
+        RESULTS.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
