@@ -21,8 +21,18 @@ in the jaxpr by their algebra, and enclosed by their exact ranges.
 | natural extension: sound, but wider | mish, derivatives of CELU and of `jnp.maximum(x, 0)`, all else |
 """
 
+from ._adjoints import (
+    interval_grad,
+    interval_hessian,
+    interval_hvp,
+    interval_jacobian,
+    interval_jvp,
+    interval_value_and_grad,
+    interval_vjp,
+)
 from ._inclusion import inclusion
 from ._interval import Interval, Ternary, hull, intersection
+from ._mean_value import mean_value
 from ._registry import (
     UnsupportedPrimitiveError,
     register_rule,
@@ -31,18 +41,31 @@ from ._registry import (
 )
 from ._rounding import Rounding, outward
 from ._rules import rules
+from ._tap import Adjoints, adjoints, interval_adjoints, tap
 
 __all__ = [
+    "Adjoints",
     "Interval",
     "Rounding",
     "Ternary",
     "UnsupportedPrimitiveError",
+    "adjoints",
     "hull",
     "inclusion",
     "intersection",
+    "interval_adjoints",
+    "interval_grad",
+    "interval_hessian",
+    "interval_hvp",
+    "interval_jacobian",
+    "interval_jvp",
+    "interval_value_and_grad",
+    "interval_vjp",
+    "mean_value",
     "outward",
     "register_rule",
     "rule_for",
     "rules",
     "supported_primitives",
+    "tap",
 ]
