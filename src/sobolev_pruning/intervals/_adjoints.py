@@ -73,7 +73,7 @@ def _gradient(
     several = check_argnums(caller, argnums)
     which = several if isinstance(argnums, Sequence) else several[0]
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def scalar(*args: Any, **kwargs: Any) -> Any:
         result = f(*args, **kwargs)
         check_scalar(caller, result[0] if has_aux else result)
@@ -81,7 +81,7 @@ def _gradient(
 
     enclosed = inclusion(transform(scalar, which, has_aux), rounding=rounding)
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def gradient(*args: Any, **kwargs: Any) -> Any:
         differentiated(caller, f, several, args)
         return enclosed(*args, **kwargs)
@@ -154,7 +154,7 @@ def interval_vjp(
     check_rounding(caller, rounding)
     enclosed = inclusion(pull, rounding=rounding)
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def vjp(*args_and_cotangent: Any, **kwargs: Any) -> Any:
         args, cotangent = _split(caller, "cotangent", args_and_cotangent)
         differentiated(caller, f, several, args)
@@ -240,7 +240,7 @@ def _along(caller: str, name: str, push: Any, f: Callable[..., Any], argnums: An
 
     enclosed = inclusion(pushed, rounding=rounding)
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def along(*args_and_direction: Any, **kwargs: Any) -> Any:
         args, direction = _split(caller, name, args_and_direction)
         positions = differentiated(caller, f, several, args)
@@ -306,7 +306,7 @@ def interval_jacobian(
         rows = [_like_arguments(args, several, argnums, row) for row in blocks]
         return jax.tree.unflatten(program.out_tree, rows)
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         differentiated(caller, f, several, args)
         return enclosed(args, kwargs)
@@ -353,7 +353,7 @@ def interval_hessian(
         blocks = jacobian_blocks(derivative, positions, "forward", rounding)
         return _like_arguments(args, several, argnums, [_like_arguments(args, several, argnums, row) for row in blocks])
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def hessian(*args: Any, **kwargs: Any) -> Any:
         differentiated(caller, f, several, args)
         return enclosed(args, kwargs)

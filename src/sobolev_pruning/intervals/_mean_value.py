@@ -21,10 +21,10 @@ from jax.extend.core import jaxpr_as_fun
 
 from ._adjoints import jacobian_blocks
 from ._arguments import check_function, check_rounding
-from ._continuity import proved_continuous, without_declared_derivatives
 from ._inclusion import inclusion
 from ._interval import Interval
 from ._program import Program, replaced, trace
+from ._smoothness import proved_continuous, without_declared_derivatives
 
 
 def mean_value(f: Callable[..., Any], *, rounding: str = "outward") -> Callable[..., Any]:
@@ -66,7 +66,7 @@ def mean_value(f: Callable[..., Any], *, rounding: str = "outward") -> Callable[
         program = trace(f, args, kwargs)
         return jax.tree.unflatten(program.out_tree, _enclose(program, rounding))
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def sharpened(*args: Any, **kwargs: Any) -> Any:
         return enclosed(args, kwargs)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+from jax.api_util import debug_info
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun, primitives
 
@@ -54,7 +55,7 @@ def trace(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) ->
     leaves, tree = jax.tree.flatten((tuple(args), kwargs), is_leaf=is_interval)
     out_tree = None
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def flat(*flat_leaves: Any) -> list[Any]:
         nonlocal out_tree
         flat_args, flat_kwargs = jax.tree.unflatten(tree, flat_leaves)
@@ -99,5 +100,8 @@ def replay(closed: ClosedJaxpr, args: Sequence[Any], replace: Replace) -> list[A
 def _alone(eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
     # As a program of one equation, which JAX evaluates with the line that the equation comes from.
     variables = {atom: value for atom, value in zip(eqn.invars, inputs, strict=True) if not isinstance(atom, Literal)}
-    one = Jaxpr((), list(variables), eqn.outvars, [eqn], eqn.effects)
-    return jaxpr_as_fun(ClosedJaxpr(one, ()))(*variables.values())
+    operands = list(variables.values())
+    names = debug_info("replay", lambda *operands: operands, operands, {})
+    names = names._replace(result_paths=("",) * len(eqn.outvars))
+    one = Jaxpr((), list(variables), eqn.outvars, [eqn], eqn.effects, names)
+    return jaxpr_as_fun(ClosedJaxpr(one, ()))(*operands)

@@ -12,12 +12,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.ad_checkpoint import checkpoint_name
+from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxprs_in_params, primitives
 
 from ._adjoints import check_floats, unit_directions
 from ._arguments import check_argnums, check_function, check_rounding, differentiated
 from ._inclusion import inclusion
 from ._program import Program, body_of, is_custom, is_interval, replay, source_of, trace
+
+# The line of a tap is the one that calls `tap`.
+source_info_util.register_exclusion(__file__)
 
 
 class Adjoints(NamedTuple):
@@ -122,7 +126,7 @@ def adjoints(
     """
     evaluated = _adjoints("adjoints", f, names, argnums, jax.jit)
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def at_a_point(*args: Any, **kwargs: Any) -> Adjoints:
         if any(map(is_interval, jax.tree.leaves((args, kwargs), is_leaf=is_interval))):
             raise TypeError("adjoints: an argument holds an Interval. Use `interval_adjoints`, or pass a midpoint.")
@@ -167,7 +171,7 @@ def _adjoints(
             inputs = jax.tree.unflatten(jax.tree.structure(like, is_leaf=is_interval), by_leaf)
         return Adjoints(jax.tree.unflatten(program.out_tree, [value]), seen, by_tap, inputs)
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def tapped(*args: Any, **kwargs: Any) -> Adjoints:
         if several:
             differentiated(caller, f, several, args)
