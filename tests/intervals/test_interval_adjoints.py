@@ -341,23 +341,25 @@ def misdeclared(x):
 misdeclared.defjvp(lambda primals, tangents: (misdeclared(*primals), 0 * tangents[0]))
 
 DECLARED = {
-    "stop_gradient": lambda x: x * lax.stop_gradient(x),
+    "stop_gradient": lambda x: x - 2 * lax.stop_gradient(x),
     "custom_jvp": misdeclared,
-    "within a jitted function": jax.jit(lambda x: misdeclared(x) + lax.stop_gradient(x) - x),
+    "within a jitted function": jax.jit(lambda x: misdeclared(x) - x),
 }
 
 
 @pytest.mark.parametrize("name", DECLARED)
 def test_declared_derivatives_are_not_trusted(name):
-    out = mean_value(DECLARED[name])(Interval(jnp.asarray(1.0), jnp.asarray(2.0)))
-    assert float(out.lower) <= 1 < 4 <= float(out.upper)
-    assert float(out.width) < 3.01
+    f = DECLARED[name]
+    out = mean_value(f)(Interval(jnp.asarray(1.0), jnp.asarray(2.0)))
+    low, upp = sorted((float(f(1.0)), float(f(2.0))))
+    assert low - 1e-12 < float(out.lower) <= low
+    assert upp <= float(out.upper) < upp + 1e-12
 
 
 STEP = Interval(jnp.asarray(-1.0), jnp.asarray(1.0))
 
 NATURAL_ONLY = {
-    "jump": (lambda x: jnp.where(x > 0, 1.0, 0.0) + 0 * x, STEP),
+    "jump": (lambda x: jnp.where(x > 0, 0.0, 1.0) + 0 * x, STEP),
     "sign": (lambda x: jnp.sign(x) + x, STEP),
     "floor": (lambda x: jnp.floor(x) + x, STEP),
     "pole": (lambda x: 1 / x, STEP),
@@ -386,7 +388,7 @@ def test_batches_decide_entry_by_entry():
 
 def test_arguments_of_both_formats_and_exact_ones():
     def f(x, y, n, k):
-        return (x * x - x).astype(jnp.float64) * y + n, k + 1, x - x * x
+        return (x * x - x).astype(jnp.float64) * y + n, k + 1, -x
 
     box = Interval(jnp.asarray(0.75, jnp.float32), jnp.asarray(1.25, jnp.float32))
     other = Interval(jnp.asarray(1.0), jnp.asarray(1.5))

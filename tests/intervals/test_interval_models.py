@@ -78,14 +78,14 @@ def exact_path(x, normals):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_euler_maruyama_path(dtype):
     normals = np.random.default_rng(3).normal(size=STEPS).astype(dtype)
-    radius = np.array([0.5, 1e-5], dtype)
+    radius = np.array([0.05, 1e-5], dtype)
     box = Interval.from_midpoint(np.array([100.0, 0.2], dtype), radius)
     truths = [exact_path(x, normals) for x in members(box)]
     value, slope = interval_value_and_grad(path_end)(box, jnp.asarray(normals))
     assert_encloses(box, value, [t[0] for t in truths], 1.5)
-    assert_encloses(box, slope, [t[1] for t in truths], relative=0.7)
+    assert_encloses(box, slope, [t[1] for t in truths], relative=0.4)
     sharp = mean_value(path_end)(box, jnp.asarray(normals))
-    assert_encloses(box, sharp, [t[0] for t in truths], 1.01)
+    assert_encloses(box, sharp, [t[0] for t in truths], 1.05)
 
 
 # Prices of calls in closed form, strike 100, one year.
@@ -157,7 +157,7 @@ def test_closed_form_prices_and_vegas(case, dtype):
     price, vega = jax.vmap(interval_value_and_grad(f, 1))(boxes[:, 0], boxes[:, 1])
     for i, greek in enumerate(truths):
         assert_encloses(boxes[i], price[i], greek[0], excess=12)
-        assert_encloses(boxes[i], vega[i], greek[2], relative=0.1)
+        assert_encloses(boxes[i], vega[i], greek[2], relative=0.3)
 
 
 @pytest.mark.parametrize("case", CLOSED_FORMS)

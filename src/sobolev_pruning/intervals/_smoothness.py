@@ -26,8 +26,8 @@ TOTAL: frozenset[Primitive] = frozenset(
         lax.dynamic_update_slice_p, lax.erf_p, lax.erfc_p, lax.exp2_p, lax.exp_p, lax.expm1_p, lax.logistic_p,
         lax.max_p, lax.min_p, lax.mul_p, lax.neg_p, lax.optimization_barrier_p, lax.pad_p, lax.reduce_sum_p,
         lax.reshape_p, lax.rev_p, lax.sin_p, lax.sinh_p, lax.slice_p, lax.split_p, lax.square_p, lax.squeeze_p,
-        lax.stop_gradient_p, lax.sub_p, lax.tanh_p, lax.tile_p, lax.transpose_p, primitives.add_jaxvals_p,
-        primitives.copy_p, primitives.name_p,
+        lax.stack_p, lax.stop_gradient_p, lax.sub_p, lax.tanh_p, lax.tile_p, lax.transpose_p, lax.unstack_p,
+        primitives.add_jaxvals_p, primitives.copy_p, primitives.name_p,
     }
 )  # fmt: skip
 
