@@ -227,7 +227,7 @@ def test_users_register_rules():
     assert rule_for(double) is not None
     _, decoration = inclusion(f, decorated=True)(Interval([0.0], [1.0]))
     assert np.asarray(decoration).tolist() == [Decoration.TRV]  # nobody said that it is continuous
-    with pytest.raises(TypeError, match=r"`primitive` must be a `jax.extend.core.Primitive`, got function"):
+    with pytest.raises(TypeError, match=r"`primitive` must be a `jax.extend.core.Primitive`, got PjitFunction"):
         inspect.unwrap(register_rule)(jnp.sin, lambda x: x)
     with pytest.raises(TypeError, match=r"`rule` must be a function of the operands, got Interval"):
         inspect.unwrap(register_rule)(double, Interval([0.0], [1.0]))

@@ -30,9 +30,19 @@ The derivative at a kink is what JAX makes of it: ½ for `jnp.maximum(x, 0)` at 
 inside gets the hull of both sides.
 """
 
+from ._adjoints import (
+    interval_grad,
+    interval_hessian,
+    interval_hvp,
+    interval_jacobian,
+    interval_jvp,
+    interval_value_and_grad,
+    interval_vjp,
+)
 from ._decoration import Decoration
 from ._inclusion import inclusion
 from ._interval import Interval
+from ._mean_value import mean_value
 from ._registry import (
     UnsupportedPrimitiveError,
     register_rule,
@@ -42,21 +52,34 @@ from ._registry import (
 from ._rounding import Rounding, outward
 from ._rules import rules
 from ._sets import hull, intersection, split
+from ._tap import Adjoints, adjoints, interval_adjoints, tap
 from ._ternary import Ternary
 
 __all__ = [
+    "Adjoints",
     "Decoration",
     "Interval",
     "Rounding",
     "Ternary",
     "UnsupportedPrimitiveError",
+    "adjoints",
     "hull",
     "inclusion",
     "intersection",
+    "interval_adjoints",
+    "interval_grad",
+    "interval_hessian",
+    "interval_hvp",
+    "interval_jacobian",
+    "interval_jvp",
+    "interval_value_and_grad",
+    "interval_vjp",
+    "mean_value",
     "outward",
     "register_rule",
     "rule_for",
     "rules",
     "split",
     "supported_primitives",
+    "tap",
 ]

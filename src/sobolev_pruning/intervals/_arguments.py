@@ -1,0 +1,127 @@
+"""What the functions of this package refuse, before anything is traced."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._interval import Interval
+from ._program import is_interval
+from ._rounding import Rounding
+
+
+def check_function(caller: str, f: Any) -> None:
+    """Raises `TypeError` unless `f` can be called."""
+    if not callable(f):
+        raise TypeError(
+            f"{caller}: `f` must be a function of arrays, got {type(f).__name__}. Pass the function first and its "
+            f"arguments to what is returned: `{caller}(f)(box)`."
+        )
+
+
+def check_rounding(caller: str, rounding: Any) -> None:
+    """Raises `ValueError` unless `rounding` is a known one."""
+    if rounding not in get_args(Rounding):
+        raise ValueError(
+            f"{caller}: `rounding` must be one of {get_args(Rounding)}, got {rounding!r}. Use 'outward' unless only a "
+            "ranking is wanted."
+        )
+
+
+def check_argnums(caller: str, argnums: Any) -> tuple[int, ...]:
+    """`argnums` as a tuple.
+
+    Raises:
+        TypeError: it is neither an integer nor a tuple of integers.
+        ValueError: it is empty.
+    """
+    several = tuple(argnums) if isinstance(argnums, Sequence) and not isinstance(argnums, str) else (argnums,)
+    if not all(isinstance(i, int | np.integer) and not isinstance(i, bool) for i in several):
+        raise TypeError(
+            f"{caller}: `argnums` must be an integer or a tuple of integers, got {argnums!r}. It counts the positional "
+            "arguments of `f` from 0."
+        )
+    if not several:
+        raise ValueError(f"{caller}: `argnums` is empty. Name at least one argument to differentiate with respect to.")
+    return tuple(int(i) for i in several)
+
+
+def differentiated(caller: str, f: Callable[..., Any], argnums: tuple[int, ...], args: Sequence[Any]) -> list[int]:
+    """The positions of the arguments that `argnums` names, counted from 0.
+
+    Raises:
+        ValueError: there is no such argument, or it is named twice.
+        TypeError: an entry of such an argument is not a float.
+    """
+    n = len(args)
+    for i in argnums:
+        if not -n <= i < n:
+            raise ValueError(
+                f"{caller}: `argnums` names argument {i}, but `f` was called with {n} positional arguments. Count from "
+                "0, and pass what you differentiate with respect to by position, not by keyword."
+            )
+    positions = [i % n for i in argnums]
+    if len(set(positions)) < len(positions):
+        raise ValueError(f"{caller}: `argnums` names an argument twice: {argnums}.")
+    for i in positions:
+        for leaf in jax.tree.leaves(args[i], is_leaf=is_interval):
+            if not is_interval(leaf) and not _is_float(leaf):
+                kind = jnp.result_type(leaf) if _has_dtype(leaf) else type(leaf).__name__
+                raise TypeError(
+                    f"{caller}: {_described(f, i)} is to be differentiated (`argnums`), but holds {kind}. Only floats "
+                    "have derivatives: convert it with `.astype(float)`, or name another argument."
+                )
+    return positions
+
+
+def _has_dtype(x: Any) -> bool:
+    return isinstance(x, bool | int | float | complex) or hasattr(x, "dtype")
+
+
+def _is_float(x: Any) -> bool:
+    return _has_dtype(x) and jnp.issubdtype(jnp.result_type(x), jnp.floating)
+
+
+def _described(f: Callable[..., Any], i: int) -> str:
+    try:
+        return f"argument {i} (`{list(inspect.signature(f).parameters)[i]}`)"
+    except (TypeError, ValueError, IndexError):  # a builtin, or `*args`
+        return f"argument {i}"
+
+
+def direction_like(caller: str, name: str, direction: Any, like: Any) -> Any:
+    """A direction (a tangent or a cotangent) with the structure, the shapes and the dtypes of what it belongs to.
+
+    Raises:
+        ValueError: the structure or a shape differs.
+        TypeError: a dtype differs.
+    """
+    leaves, tree = jax.tree.flatten(direction, is_leaf=is_interval)
+    models, expected = jax.tree.flatten(like, is_leaf=is_interval)
+    if tree != expected:
+        raise ValueError(f"{caller}: `{name}` has the structure {tree}, expected that of its counterpart, {expected}.")
+    result = []
+    for leaf, model in zip(leaves, models, strict=True):
+        wanted, shape = jnp.result_type(_end(model)), jnp.shape(_end(model))
+        # A Python number takes the dtype of its counterpart.
+        leaf = jnp.asarray(leaf, wanted) if isinstance(leaf, int | float) else leaf
+        dtype = jnp.result_type(_end(leaf))
+        if jnp.shape(_end(leaf)) != shape:
+            raise ValueError(
+                f"{caller}: `{name}` has an entry of shape {jnp.shape(_end(leaf))} where its counterpart has the shape "
+                f"{shape}."
+            )
+        if dtype != wanted:
+            raise TypeError(
+                f"{caller}: `{name}` has an entry of dtype {dtype} where its counterpart has {wanted}. Convert it "
+                f"with `.astype({wanted})`."
+            )
+        result.append(leaf)
+    return jax.tree.unflatten(tree, result)
+
+
+def _end(x: Any) -> Any:
+    return x.lower if isinstance(x, Interval) else x
