@@ -6,6 +6,7 @@ Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.3). The bound
 where operands are points.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,26 +22,31 @@ from ._rounding import bracket, format_of, is_outward, outward
 
 @dataclass(frozen=True)
 class Ball:
-    """A computed value and a bound of its error."""
+    """A computed value and a bound of its error; None says that the value is exact, which saves operations."""
 
     value: Array
-    error: Array
+    error: Array | None
 
     def __add__(self, other: "Ball") -> "Ball":
-        value = self.value + other.value
-        return _rounded(value, self.error + other.error)
+        return _rounded(self.value + other.value, _sum([self.error, other.error]))
 
     def __mul__(self, other: "Ball") -> "Ball":
-        value = self.value * other.value
-        error = jnp.abs(self.value) * other.error + jnp.abs(other.value) * self.error + self.error * other.error
-        return _rounded(value, error)
+        a, b = self.error, other.error
+        parts = [
+            None if b is None else jnp.abs(self.value) * b,
+            None if a is None else jnp.abs(other.value) * a,
+            None if a is None or b is None else a * b,
+        ]
+        return _rounded(self.value * other.value, _sum(parts))
 
     def __truediv__(self, other: "Ball") -> "Ball":
         """`|a/b − (a + e)/(b + f)| ≤ (|e| + |a/b|·|f|)/(|b| − |f|)`."""
         value = self.value / other.value
-        distance = jnp.abs(other.value) - other.error
-        error = jnp.where(distance > 0, (self.error + jnp.abs(value) * other.error) / distance, jnp.inf)
-        return _rounded(value, error)
+        change = _sum([self.error, None if other.error is None else jnp.abs(value) * other.error])
+        if change is None:
+            return _rounded(value, None)
+        distance = jnp.abs(other.value) - (0 if other.error is None else other.error)
+        return _rounded(value, jnp.where(distance > 0, change / distance, jnp.inf))
 
     def __neg__(self) -> "Ball":
         return Ball(-self.value, self.error)
@@ -54,20 +60,28 @@ class Ball:
 
     def interval(self) -> Interval:
         """What the ball encloses."""
+        if self.error is None:
+            return Interval._make(self.value, self.value)
         if not is_outward():
             return Interval._make(*outward(self.value, self.value))
         radius = 1.01 * self.error
         return Interval._make(*outward(self.value - radius, self.value + radius))
 
 
-def _rounded(value: Array, error: Array, ulps: float = 0.5) -> Ball:
+def _sum(errors: list[Array | None]) -> Array | None:
+    known = [e for e in errors if e is not None]
+    return functools.reduce(jnp.add, known) if known else None
+
+
+def _rounded(value: Array, error: Array | None, ulps: float = 0.5) -> Ball:
     fmt = format_of(value.dtype)
-    return Ball(value, error + (1.01 * ulps * fmt.eps) * jnp.abs(value) + 4 * fmt.tiny)
+    own = (1.01 * ulps * fmt.eps) * jnp.abs(value) + 4 * fmt.tiny
+    return Ball(value, own if error is None else error + own)
 
 
 def point(x: Array) -> Ball:
     """An exact number."""
-    return Ball(x, jnp.zeros_like(x))
+    return Ball(x, None)
 
 
 def rational(value: Fraction, like: Array) -> Ball:
@@ -75,24 +89,26 @@ def rational(value: Fraction, like: Array) -> Ball:
     low, upp = bracket(value, like.dtype)
     near = min((low, upp), key=lambda f: abs(Fraction(f) - value))
     error = bracket(abs(Fraction(near) - value), like.dtype)[1]
-    return Ball(jnp.asarray(near, like.dtype), jnp.asarray(error, like.dtype))
+    return Ball(jnp.asarray(near, like.dtype), jnp.asarray(error, like.dtype) if error else None)
 
 
 def apply(primitive: Primitive, x: Ball, slope: float) -> Ball:
     """An elementary function whose derivative is at most `slope` in absolute value, everywhere."""
     value = evaluate(primitive, x.value)
-    return _rounded(value, slope * x.error, margin(primitive, value.dtype))
+    return _rounded(value, None if x.error is None else slope * x.error, margin(primitive, value.dtype))
 
 
 def sqrt(x: Ball) -> Ball:
     """`√x`: `|√(x + e) − √x| = |e|/(√(x + e) + √x)`."""
     value = lax.sqrt(x.value)
-    return _rounded(value, jnp.where(value > 0, 1.01 * x.error / value, jnp.inf))
+    return _rounded(value, None if x.error is None else jnp.where(value > 0, 1.01 * x.error / value, jnp.inf))
 
 
 def where(condition: Array, on: Ball, off: Ball) -> Ball:
     """One ball or the other."""
-    return Ball(jnp.where(condition, on.value, off.value), jnp.where(condition, on.error, off.error))
+    errors = [0.0 if ball.error is None else ball.error for ball in (on, off)]
+    value = jnp.where(condition, on.value, off.value)
+    return Ball(value, None if on.error is off.error is None else jnp.where(condition, *errors))
 
 
 def exp(x: Ball) -> Ball:
@@ -102,6 +118,8 @@ def exp(x: Ball) -> Ball:
     arguments are negative. The factor 2 also pays for taking the computed value in place of `exp(x)`.
     """
     value = lax.exp(x.value)
+    if x.error is None:
+        return _rounded(value, None, margin(lax.exp_p, value.dtype))
     far = jnp.where(x.value + x.error <= 0, 1.0, jnp.inf)
     change = jnp.where(x.error <= 1, 2 * value * x.error, far)
     return _rounded(value, change, margin(lax.exp_p, value.dtype))
@@ -119,10 +137,9 @@ def tanh_softplus(x: Array) -> tuple[Ball, Ball]:
     negative = x < 0
     small, square = e * (e + 2), 2 * e * e
     below = jnp.where(negative, small + 2, 1 + 2 * e + square)
-    zero = jnp.zeros_like(x)
     return (
-        _rounded(jnp.where(negative, small, 1 + 2 * e) / below, zero, ulps),
-        _rounded(jnp.where(negative, 2.0, square) / below, zero, ulps),
+        _rounded(jnp.where(negative, small, 1 + 2 * e) / below, None, ulps),
+        _rounded(jnp.where(negative, 2.0, square) / below, None, ulps),
     )
 
 
@@ -132,6 +149,8 @@ def logistic(x: Ball) -> Ball:
     The factor 2 covers the errors of σ and of its argument, where they matter: σ(−t) is zero beyond t = 750.
     """
     value = lax.logistic(x.value)
+    if x.error is None:
+        return _rounded(value, None, margin(lax.logistic_p, value.dtype))
     tiny = format_of(value.dtype).tiny
     slope = 2 * lax.logistic(x.error - jnp.abs(x.value)) + tiny
     change = jnp.where(x.error < jnp.inf, jnp.minimum(jnp.minimum(0.25, slope) * x.error, 1.0), 1.0)
@@ -148,7 +167,7 @@ def horner(coefficients: Sequence[Fraction], x: Ball) -> Ball:
     while c and c[-1] == 0:
         c.pop()
     if not c:
-        return Ball(jnp.zeros_like(x.value), jnp.zeros_like(x.value))
+        return point(jnp.zeros_like(x.value))
     result = rational(c[-1], x.value)
     for coefficient in reversed(c[:-1]):
         result = result * x
