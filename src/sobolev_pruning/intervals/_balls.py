@@ -6,6 +6,7 @@ Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.3). The bound
 where operands are points.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,29 +22,31 @@ from ._rounding import bracket, format_of, is_outward, outward
 
 @dataclass(frozen=True)
 class Ball:
-    """A computed value and a bound of its error, a plain number where that is known while tracing; 0.0 if exact."""
+    """A computed value and a bound of its error; None says that the value is exact, which saves operations."""
 
     value: Array
-    error: Array | float
+    error: Array | None
 
     def __add__(self, other: "Ball") -> "Ball":
-        return _rounded(self.value + other.value, _plus(self.error, other.error))
+        return _rounded(self.value + other.value, _sum([self.error, other.error]))
 
     def __mul__(self, other: "Ball") -> "Ball":
-        error = _times(jnp.abs(self.value), other.error)
-        error = _plus(error, _times(jnp.abs(other.value), self.error))
-        if not (_is_zero(self.error) or _is_zero(other.error)):
-            error = _plus(error, self.error * other.error)
-        return _rounded(self.value * other.value, error)
+        a, b = self.error, other.error
+        parts = [
+            None if b is None else jnp.abs(self.value) * b,
+            None if a is None else jnp.abs(other.value) * a,
+            None if a is None or b is None else a * b,
+        ]
+        return _rounded(self.value * other.value, _sum(parts))
 
     def __truediv__(self, other: "Ball") -> "Ball":
         """`|a/b − (a + e)/(b + f)| ≤ (|e| + |a/b|·|f|)/(|b| − |f|)`."""
         value = self.value / other.value
-        if _is_zero(other.error):
-            return _rounded(value, 0.0 if _is_zero(self.error) else self.error / jnp.abs(other.value))
-        distance = jnp.abs(other.value) - other.error
-        error = jnp.where(distance > 0, (self.error + jnp.abs(value) * other.error) / distance, jnp.inf)
-        return _rounded(value, error)
+        change = _sum([self.error, None if other.error is None else jnp.abs(value) * other.error])
+        if change is None:
+            return _rounded(value, None)
+        distance = jnp.abs(other.value) - (0 if other.error is None else other.error)
+        return _rounded(value, jnp.where(distance > 0, change / distance, jnp.inf))
 
     def __neg__(self) -> "Ball":
         return Ball(-self.value, self.error)
@@ -57,32 +60,28 @@ class Ball:
 
     def interval(self) -> Interval:
         """What the ball encloses."""
+        if self.error is None:
+            return Interval._make(self.value, self.value)
         if not is_outward():
             return Interval._make(*outward(self.value, self.value))
         radius = 1.01 * self.error
         return Interval._make(*outward(self.value - radius, self.value + radius))
 
 
-def _is_zero(error: Array | float) -> bool:
-    return isinstance(error, float) and error == 0.0
+def _sum(errors: list[Array | None]) -> Array | None:
+    known = [e for e in errors if e is not None]
+    return functools.reduce(jnp.add, known) if known else None
 
 
-def _plus(first: Array | float, second: Array | float) -> Array | float:
-    return second if _is_zero(first) else first if _is_zero(second) else first + second
-
-
-def _times(size: Array, error: Array | float) -> Array | float:
-    return 0.0 if _is_zero(error) else size * error
-
-
-def _rounded(value: Array, error: Array | float, ulps: float = 0.5) -> Ball:
+def _rounded(value: Array, error: Array | None, ulps: float = 0.5) -> Ball:
     fmt = format_of(value.dtype)
-    return Ball(value, _plus(error, (1.01 * ulps * fmt.eps) * jnp.abs(value) + 4 * fmt.tiny))
+    own = (1.01 * ulps * fmt.eps) * jnp.abs(value) + 4 * fmt.tiny
+    return Ball(value, own if error is None else error + own)
 
 
 def point(x: Array) -> Ball:
     """An exact number."""
-    return Ball(x, 0.0)
+    return Ball(x, None)
 
 
 def rational(value: Fraction, like: Array) -> Ball:
@@ -90,26 +89,26 @@ def rational(value: Fraction, like: Array) -> Ball:
     low, upp = bracket(value, like.dtype)
     near = min((low, upp), key=lambda f: abs(Fraction(f) - value))
     error = bracket(abs(Fraction(near) - value), like.dtype)[1]
-    return Ball(jnp.asarray(near, like.dtype), error)
+    return Ball(jnp.asarray(near, like.dtype), jnp.asarray(error, like.dtype) if error else None)
 
 
 def apply(primitive: Primitive, x: Ball, slope: float) -> Ball:
     """An elementary function whose derivative is at most `slope` in absolute value, everywhere."""
     value = evaluate(primitive, x.value)
-    return _rounded(value, 0.0 if _is_zero(x.error) else slope * x.error, margin(primitive, value.dtype))
+    return _rounded(value, None if x.error is None else slope * x.error, margin(primitive, value.dtype))
 
 
 def sqrt(x: Ball) -> Ball:
     """`√x`: `|√(x + e) − √x| = |e|/(√(x + e) + √x)`."""
     value = lax.sqrt(x.value)
-    if _is_zero(x.error):
-        return _rounded(value, 0.0)
-    return _rounded(value, jnp.where(value > 0, 1.01 * x.error / value, jnp.inf))
+    return _rounded(value, None if x.error is None else jnp.where(value > 0, 1.01 * x.error / value, jnp.inf))
 
 
 def where(condition: Array, on: Ball, off: Ball) -> Ball:
     """One ball or the other."""
-    return Ball(jnp.where(condition, on.value, off.value), jnp.where(condition, on.error, off.error))
+    errors = [0.0 if ball.error is None else ball.error for ball in (on, off)]
+    value = jnp.where(condition, on.value, off.value)
+    return Ball(value, None if on.error is off.error is None else jnp.where(condition, *errors))
 
 
 def exp(x: Ball) -> Ball:
@@ -119,8 +118,8 @@ def exp(x: Ball) -> Ball:
     arguments are negative. The factor 2 also pays for taking the computed value in place of `exp(x)`.
     """
     value = evaluate(lax.exp_p, x.value)
-    if _is_zero(x.error):
-        return _rounded(value, 0.0, margin(lax.exp_p, value.dtype))
+    if x.error is None:
+        return _rounded(value, None, margin(lax.exp_p, value.dtype))
     far = jnp.where(x.value + x.error <= 0, 1.0, jnp.inf)
     change = jnp.where(x.error <= 1, 2 * value * x.error, far)
     return _rounded(value, change, margin(lax.exp_p, value.dtype))
@@ -139,8 +138,8 @@ def tanh_softplus(x: Array) -> tuple[Ball, Ball]:
     small, square = e * (e + 2), 2 * e * e
     below = jnp.where(negative, small + 2, 1 + 2 * e + square)
     return (
-        _rounded(jnp.where(negative, small, 1 + 2 * e) / below, 0.0, ulps),
-        _rounded(jnp.where(negative, 2.0, square) / below, 0.0, ulps),
+        _rounded(jnp.where(negative, small, 1 + 2 * e) / below, None, ulps),
+        _rounded(jnp.where(negative, 2.0, square) / below, None, ulps),
     )
 
 
@@ -150,8 +149,8 @@ def logistic(x: Ball) -> Ball:
     The factor 2 covers the errors of σ and of its argument, where they matter: σ(−t) is zero beyond t = 750.
     """
     value = evaluate(lax.logistic_p, x.value)
-    if _is_zero(x.error):
-        return _rounded(value, 0.0, margin(lax.logistic_p, value.dtype))
+    if x.error is None:
+        return _rounded(value, None, margin(lax.logistic_p, value.dtype))
     tiny = format_of(value.dtype).tiny
     slope = 2 * lax.logistic(x.error - jnp.abs(x.value)) + tiny
     change = jnp.where(x.error < jnp.inf, jnp.minimum(jnp.minimum(0.25, slope) * x.error, 1.0), 1.0)
@@ -170,10 +169,10 @@ def horner(coefficients: Sequence[Fraction], x: Ball) -> Ball:
     if not c:
         return point(jnp.zeros_like(x.value))
     result = rational(c[-1], x.value)
-    for k, coefficient in enumerate(reversed(c[:-1])):
-        result = x if k == 0 and c[-1] == 1 else result * x
+    for coefficient in reversed(c[:-1]):
+        result = result * x
         if coefficient:
             result = result + rational(coefficient, x.value)
-    for k in range(shift):
-        result = x if k == 0 and c == [1] else result * x
+    for _ in range(shift):
+        result = result * x
     return result

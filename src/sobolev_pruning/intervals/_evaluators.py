@@ -118,7 +118,8 @@ def _logistic_family(p: Polynomial, sigmoid: Function, dtype: np.dtype) -> Evalu
         q = balls.horner(argument, x) if argument != [0, 1] else x
         s = balls.logistic(q)
         r = balls.logistic(-q)
-        half = Ball(0.5 * q.value, 0.5 * q.error + format_of(u.dtype).tiny)
+        # Half of an exact number may underflow, which the absolute error of tanh covers.
+        half = Ball(0.5 * q.value, None if q.error is None else 0.5 * q.error + format_of(u.dtype).tiny)
         tau = balls.apply(lax.tanh_p, half, 1.0)
         total = None
         for k, (i, j, rest) in sorted(factored.items()):
@@ -192,15 +193,12 @@ def _gauss_family(p: Polynomial, functions: set[Function], dtype: np.dtype) -> E
         if a.terms:
             tail = balls.apply(lax.erfc_p, balls.point(jnp.abs(finite)), 2.0)
             by_sign = balls.horner(_in_powers(a), x) * tail
-            total = total + Ball(jnp.where(finite >= 0, -by_sign.value, by_sign.value), by_sign.error)
+            total = total + balls.where(finite >= 0, -by_sign, by_sign)
         if left == right:
             total = total + balls.horner(left, x) if left else total
         else:
             below, above = balls.horner(left, x), balls.horner(right, x)
-            total = total + Ball(
-                jnp.where(finite >= 0, above.value, below.value),
-                jnp.where(finite >= 0, above.error, below.error),
-            )
+            total = total + balls.where(finite >= 0, above, below)
         return total.interval()
 
     return _within(evaluate, left, right, dtype)

@@ -131,7 +131,9 @@ class Ranges:
             domain = self._variable(x)
             upper = None if ia.is_point(domain) else domain.upper
             interval = _shared_range(domain.lower, upper, p=in_u(p), is_outward=is_outward())
-            self._known[key] = Enclosure(self._atoms(p), False) if interval is None else Enclosure(interval, True)
+            # The formula for roots ends where q² overflows; the operands may reach farther.
+            far = all(not isinstance(a, Function) or a.name != "rsqrt" for a in p.atoms)
+            self._known[key] = Enclosure(self._atoms(p), False) if interval is None else Enclosure(interval, far)
         return self._known[key]
 
     def _atoms(self, p: Polynomial) -> Interval:
