@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check tables clean
+.PHONY: demo test check tables margins clean
 
 demo: $(INSTALLED)  ## Run the published case study and write runs/bachelier/report.html.
 	$(BIN)/sobolev-pruning run bachelier --output runs/bachelier --overwrite
@@ -21,6 +21,11 @@ tables: $(INSTALLED)  ## Measure the tables of benchmarks/results again; takes a
 	$(BIN)/python benchmarks/case_study.py
 	$(BIN)/python benchmarks/significance_regions.py
 	$(BIN)/python benchmarks/optimisers.py
+	$(BIN)/python benchmarks/mean_value.py
+	$(BIN)/python benchmarks/inclusion_cost.py --write
+
+margins: $(INSTALLED)  ## Sweep all float32 operands of every elementary function into docs/margins.md; takes hours, resumes.
+	$(BIN)/python benchmarks/rounding_margins.py
 
 # Rebuilt only when the project's requirements change, so that a second call installs nothing.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -8,7 +8,8 @@ import pytest
 
 from sobolev_pruning.intervals import _registry
 
-PAGES = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [page for page in sorted(DOCS.glob("*.md")) if "```python" in page.read_text(encoding="utf-8")]
 
 
 @pytest.fixture
@@ -18,6 +19,7 @@ def _registered():
     yield
     _registry._rules.clear()
     _registry._rules.update(saved)
+    _registry._unproved.intersection_update(saved)
 
 
 @pytest.mark.usefixtures("_registered")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from sobolev_pruning.intervals import Decoration, Interval, inclusion
+from sobolev_pruning.intervals import Decoration, Interval, UnsupportedPrimitiveError, inclusion
 
 COM, DAC, DEF, TRV = Decoration.COM, Decoration.DAC, Decoration.DEF, Decoration.TRV
 INF = np.inf
@@ -115,3 +115,29 @@ def test_empty_entries_do_not_spread_where_nothing_depends_on_them():
     assert out.is_empty.tolist() == [False, True]
     product = inclusion(lambda x: w @ jnp.log(x))(Interval(jnp.array([-2.0, 1.0]), jnp.array([-1.0, 2.0])))
     assert not np.isnan(np.asarray(product.lower)).any()
+
+
+def test_undecided_indices_spread_nothing_wrong():
+    """Which entry is read is not known, so nothing is certain to be undefined, and everything may be."""
+    x = Interval(jnp.array([-2.0, 1.0, 1.0]), jnp.array([-1.0, 2.0, 2.0]))
+    f = lambda x: jnp.log(x)[(x[1] > 1.5).astype(jnp.int32) + 1]  # noqa: E731
+    out, decoration = inclusion(f, decorated=True)(x)
+    assert bool(out.contains(0.5))
+    assert int(decoration) == TRV
+
+
+def test_integers_are_always_something():
+    x = Interval(jnp.asarray(0.0), jnp.asarray(1.0))
+    out = inclusion(lambda x: lax.div(jnp.int32(5), jnp.floor(x).astype(jnp.int32) * 0))(x)
+    assert not bool((out.lower > out.upper).any())
+
+
+def test_keys_are_not_chosen_by_undecided_conditions():
+    keys = jax.random.split(jax.random.key(0))
+    with pytest.raises(UnsupportedPrimitiveError, match="chooses a random key"):
+        inclusion(lambda x: jax.random.uniform(jnp.where(x > 0, keys[0], keys[1])))(Interval(-1.0, 1.0))
+
+
+def test_exact_arguments_pass_barriers():
+    out = inclusion(lambda w, x: lax.optimization_barrier(w) @ x)(jnp.eye(2), Interval(jnp.zeros(2), jnp.ones(2)))
+    assert np.allclose(out.upper, 1.0)

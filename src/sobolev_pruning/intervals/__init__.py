@@ -5,7 +5,7 @@ words: the enclosure contains the range of the *exact function of real numbers* 
 its float constants taken as they are. The rounding of the interval computation itself is covered. What is not said:
 that the enclosure contains what a floating-point evaluation of `f` returns, which has rounding errors of its own. The
 margins are proved for correctly rounded operations and dot products, and measured, then doubled, for elementary
-functions (`benchmarks/ulp_error.py`).
+functions (`benchmarks/rounding_margins.py`).
 
     box = Interval.from_midpoint(x, 0.1)
     values = inclusion(network)(box)

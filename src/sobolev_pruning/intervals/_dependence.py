@@ -42,6 +42,11 @@ REARRANGING: frozenset[Primitive] = frozenset(
     }
 )  # fmt: skip
 
+# Of these, only with exact indices.
+INDEXED: frozenset[Primitive] = frozenset(
+    {lax.dynamic_slice_p, lax.dynamic_update_slice_p, lax.gather_p, lax.scatter_p}
+)
+
 REDUCING: frozenset[Primitive] = frozenset(
     {
         lax.argmax_p, lax.argmin_p, lax.reduce_and_p, lax.reduce_max_p, lax.reduce_min_p, lax.reduce_or_p,
@@ -84,7 +89,7 @@ def spread(
             result = jnp.maximum(result, mark)
         return [jnp.broadcast_to(result, aval.shape)]
     first = marks[0]
-    if primitive in REARRANGING:
+    if primitive in REARRANGING and not (primitive in INDEXED and any(map(_is_undecided, operands[1:]))):
         moved = [_mark(m, x) for m, x in zip(marks, operands, strict=True)]
         if primitive is lax.gather_p:
             params = {**params, "fill_value": 0}
@@ -106,6 +111,11 @@ def _largest(marks: list[Array | None]) -> Array:
         if mark is not None and mark.size:
             result = jnp.maximum(result, jnp.max(mark))
     return result
+
+
+def _is_undecided(operand: Any) -> bool:
+    """Whether an operand is a range of integers: only its type is handed to `spread`."""
+    return not isinstance(operand, np.ndarray | Array) and jnp.issubdtype(operand.dtype, jnp.integer)
 
 
 def _mark(mark: Array | None, operand: Any) -> Any:

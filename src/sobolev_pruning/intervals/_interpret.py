@@ -263,7 +263,7 @@ class Interpreter:
             raise UnsupportedPrimitiveError(unsupported_message(primitive.name, self._source, why))
         nodes = self.apply(rule, primitive, eqn.params, inputs, avals)
         for node in nodes:
-            if primitive in transparent and inputs[0].near is not None:
+            if primitive in transparent and inputs[0].near is not None and not primitive.multiple_results:
                 node.near = primitive.bind(inputs[0].near, **eqn.params)
         return nodes
 
@@ -334,7 +334,7 @@ class Interpreter:
             known = formed and (not self.decorated or (node.form is not None and continuous(node.form)))
             if primitive in domains and not known:
                 found: Domain = domains[primitive]([*map(self.value, inputs)], params, self.value(node))
-                if not formed:
+                if not formed and is_float(node.aval):  # integers are always something
                     node.empty = joined(node.empty, None if found.nowhere is None else found.nowhere.astype(MARK))
                 if self.decorated:
                     node.lack = joined(node.lack, found.lack)

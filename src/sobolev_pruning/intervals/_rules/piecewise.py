@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend.core import Primitive
@@ -159,6 +160,8 @@ def limits(dtype: Any) -> tuple[Array, Array]:
 
 def _select(primitive: Primitive, which: Any, *cases: Any, **params: Any) -> Any:
     if isinstance(which, Ternary | Interval):
+        if any(jnp.issubdtype(c.dtype, jax.dtypes.extended) for c in cases if not isinstance(c, Ternary)):
+            raise UnsupportedPrimitiveError("chooses a random key by a condition that is undecided over the box")
         return hull_of_possible(possible_cases(which, len(cases)), list(cases))
     if any(isinstance(c, Ternary) for c in cases):
         pairs = [ternary(c) for c in cases]
