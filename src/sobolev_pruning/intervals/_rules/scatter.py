@@ -14,14 +14,14 @@ from jax.extend.core import Primitive
 
 from .. import _arithmetic as ia
 from .._interval import Interval
-from .._registry import UnsupportedPrimitiveError, defrule
+from .._registry import UnsupportedPrimitiveError, definteger, defrule
 from .._rounding import format_of, gamma, outward
 from .structural import _rearranged
 
 
 def _exact_indices(indices: Any) -> None:
     if isinstance(indices, Interval):
-        raise UnsupportedPrimitiveError("writes at an index that is undecided over the box")
+        raise UnsupportedPrimitiveError("writes to a place that is undecided over the box")
 
 
 def _floats(primitive: Primitive, x: Any, updates: Any) -> None:
@@ -113,6 +113,7 @@ def _scatter_mul(
 
 
 defrule(lax.scatter_p, _scatter)
+definteger(lax.scatter_p, _scatter)
 defrule(lax.scatter_sub_p, _scatter_sub)
 defrule(lax.scatter_mul_p, _scatter_mul)
 defrule(lax.scatter_min_p, _scatter_extreme)
