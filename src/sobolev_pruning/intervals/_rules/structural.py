@@ -116,8 +116,6 @@ def _convert(primitive: Primitive, x: Any, *, new_dtype: Any, **params: Any) -> 
         return primitive.bind(end, new_dtype=new_dtype, **params)
 
     to_float = jnp.issubdtype(new_dtype, jnp.floating)
-    if jnp.issubdtype(new_dtype, jnp.complexfloating):
-        raise UnsupportedPrimitiveError("makes a complex number, and there are no complex intervals")
     if jnp.dtype(new_dtype) == jnp.bool_:
         if isinstance(x, Ternary):
             return x
