@@ -9,17 +9,19 @@ import numpy as np
 from ._rounding import bracket
 
 
-def lower_decimal(value: float) -> str:
+def lower_decimal(value: float | int) -> str:
     """A short decimal at or below `value`."""
     return _decimal(value, decimal.ROUND_FLOOR)
 
 
-def upper_decimal(value: float) -> str:
+def upper_decimal(value: float | int) -> str:
     """A short decimal at or above `value`."""
     return _decimal(value, decimal.ROUND_CEILING)
 
 
-def _decimal(value: float, direction: str) -> str:
+def _decimal(value: float | int, direction: str) -> str:
+    if isinstance(value, int):
+        return str(value)
     if not np.isfinite(value):
         return str(value)
     number = decimal.Context(prec=7, rounding=direction).create_decimal_from_float(value)
