@@ -120,6 +120,8 @@ def _constant(matvec: Any, consts: list[Any], names: list[Var], var: Any) -> Int
 
 
 defrule(primitives.linear_solve_p, _linear_solve)
+# The permutation that its `solve` uses may be undecided; its `matvec` does not ask.
+definteger(primitives.linear_solve_p, _linear_solve)
 
 
 def _rows(x: Array, first: Array, second: Array) -> Array:
