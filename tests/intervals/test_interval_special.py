@@ -258,7 +258,7 @@ def test_remainders_of_all_small_boxes(dtype):
         x, y = np.meshgrid(a + (b - a) * t, c + (d - c) * t)
         inside = y != 0
         if not inside.any():
-            assert (lower[k], upper[k]) == (-np.inf, np.inf)
+            assert (lower[k], upper[k]) == (np.inf, -np.inf)  # nothing is divided by zero: the empty set
             continue
         values = np.fmod(x[inside], y[inside])
         assert lower[k] <= values.min(), (a, b, c, d)
