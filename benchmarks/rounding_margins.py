@@ -335,19 +335,23 @@ def hardest_angles() -> np.ndarray:
     return np.array([x for x in found if x >= 1])
 
 
+Seen = dict[bytes, tuple[int, float, float, str]]
+
+
+def _note(seen: Seen, at: np.ndarray, got: tuple[Any, Any], how: str) -> None:
+    """Remembers every value that differs from those seen at the same operand, and how it was evaluated."""
+    for row in np.stack([at, *(np.asarray(v, np.float64) for v in got)], 1):
+        seen.setdefault(row.tobytes(), (int(row[0]), float(row[1]), float(row[2]), how))
+
+
 def search(name: str, part: int) -> Result:
     """The largest error in double precision over a sample."""
     total = Result()
     for y in EXPONENTS if name == "integer_pow" else (None,):
         x = sample(name, part, 200 if y else 1500)
         x = tuple(v[: v.size // 420 * 420] for v in x)
-        seen: dict[bytes, tuple[int, float, float, str]] = {}
-
-        def note(at: np.ndarray, got: tuple[Any, Any], how: str) -> None:
-            both = np.stack([at, *(np.asarray(v, np.float64) for v in got)], 1)
-            for row in both:
-                seen.setdefault(row.tobytes(), (int(row[0]), float(row[1]), float(row[2]), how))  # noqa: B023
-
+        seen: Seen = {}
+        note = partial(_note, seen)
         index = np.arange(x[0].size, dtype=np.float64)
         note(index, long_arrays(name, y)(*x), "long")
         for size in range(1, 8):

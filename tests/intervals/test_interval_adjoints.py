@@ -29,7 +29,9 @@ from sobolev_pruning.intervals import (
     tap,
 )
 
-is_interval = lambda x: isinstance(x, Interval)  # noqa: E731
+
+def is_interval(x):
+    return isinstance(x, Interval)
 
 
 # A polynomial of two arguments with exact derivatives: rows of x³ and of products with the weights.
@@ -90,7 +92,10 @@ def test_jacobians_in_both_modes(dtype):
 def test_gradients_and_products(dtype):
     box, params, points = setting(dtype)
     w = Fraction(5, 4)
-    total = lambda rows: [sum(column) for column in zip(*rows, strict=True)]  # noqa: E731
+
+    def total(rows):
+        return [sum(column) for column in zip(*rows, strict=True)]
+
     slopes = [total(exact_jacobian(x, w)[0]) for x in points]
     gradient = interval_grad(scalar)(box, params)
     assert_holds(gradient, slopes, 3.1)
@@ -122,7 +127,10 @@ def test_hessians_and_their_products():
 def test_structures_are_those_of_jax():
     box, params, _ = setting(np.float64)
     x = box.midpoint
-    outputs = lambda x, p: {"y": cubic(x, p), "z": p["w"] * x[0]}  # noqa: E731
+
+    def outputs(x, p):
+        return {"y": cubic(x, p), "z": p["w"] * x[0]}
+
     for ours, theirs in (
         (interval_jacobian(outputs, (0, 1)), jax.jacrev(outputs, (0, 1))),
         (interval_jacobian(outputs, 1, mode="forward"), jax.jacrev(outputs, 1)),
@@ -148,11 +156,17 @@ def test_transformations_keywords_and_auxiliary_values():
     assert int(aux["n"]) == 3
     assert np.array_equal(aux["first"].lower, box.lower[:1][0])
     batch = Interval(jnp.stack([box.lower] * 3), jnp.stack([box.upper] * 3))
-    of = lambda b: interval_grad(f, has_aux=True)(b, params=params)[0]  # noqa: E731
+
+    def of(b):
+        return interval_grad(f, has_aux=True)(b, params=params)[0]
+
     batched = jax.jit(jax.vmap(of))(batch)
     assert np.allclose(batched.lower, gradient.lower[None], rtol=1e-14)
     assert np.allclose(batched.upper, gradient.upper[None], rtol=1e-14)
-    product = lambda x: x[0] * x[1]  # noqa: E731
+
+    def product(x):
+        return x[0] * x[1]
+
     for g in (interval_jacobian(product), interval_hessian(product), mean_value(product)):
         many = jax.jit(jax.vmap(g))(batch)
         assert np.allclose(many.upper[1], g(box).upper, rtol=1e-14)
@@ -213,7 +227,9 @@ def test_taps_and_their_adjoints(dtype):
 
 
 def test_outputs_of_several_entries_and_batches():
-    f = lambda x: jnp.stack([tap(x * x, "s").sum(), x[0]])  # noqa: E731
+    def f(x):
+        return jnp.stack([tap(x * x, "s").sum(), x[0]])
+
     box = Interval(jnp.ones((3, 2)), 2 * jnp.ones((3, 2)))
     out = jax.jit(jax.vmap(interval_adjoints(f, argnums=0)))(box)
     assert out.adjoints["s"].shape == (3, 2, 2)
@@ -285,7 +301,9 @@ def test_taps_that_cannot_be_had_are_named(f, names, message):
 
 
 def test_a_repeated_name_does_not_matter_where_it_is_not_wanted():
-    f = lambda x: (tap(x, "a") * tap(tap(2 * x, "a"), "b")).sum()  # noqa: E731
+    def f(x):
+        return (tap(x, "a") * tap(tap(2 * x, "a"), "b")).sum()
+
     out = interval_adjoints(f, ["b"])(Interval(jnp.ones(2), 2 * jnp.ones(2)))
     assert list(out.taps) == ["b"]
 
@@ -396,7 +414,10 @@ def test_arguments_of_both_formats_and_exact_ones():
     assert wide.dtype == np.float64
     assert narrow.dtype == np.float32
     assert int(k) == 5
-    truth = lambda a, b: (a * a - a) * b + 2  # noqa: E731
+
+    def truth(a, b):
+        return (a * a - a) * b + 2
+
     corners = [truth(a, b) for a in (0.75, 1.25) for b in (1.0, 1.5)]
     assert float(wide.lower) <= min(corners) <= max(corners) <= float(wide.upper)
     assert float(wide.width) < 1.5 * (max(corners) - min(corners))
@@ -472,7 +493,7 @@ def test_wrong_outputs_are_refused():
     with pytest.raises(TypeError, match="must return one array, got 2"):
         interval_adjoints(lambda x: (tap(x, "a"), x))(ONE)
     with pytest.raises(ValueError, match="`mode` must be 'reverse', 'forward' or None, got 'up'"):
-        interval_jacobian(vector, mode="up")  # type: ignore[arg-type]
+        interval_jacobian(vector, mode="up")
 
 
 @pytest.mark.parametrize(
@@ -499,7 +520,7 @@ def test_other_refusals():
     with pytest.raises(TypeError, match="expected the arguments of `f` and, last, `cotangent`, got 1 arguments"):
         interval_vjp(untraceable)(ONE)
     with pytest.raises(TypeError, match="`name` must be a string"):
-        tap("a", jnp.ones(2))  # type: ignore[arg-type]
+        tap("a", jnp.ones(2))
     with pytest.raises(TypeError, match=r"`x` must be an array of floats.*got dtype int64"):
         tap(jnp.asarray(1), "n")
     with pytest.raises(TypeError, match="got an Interval"):

@@ -338,7 +338,9 @@ def test_sums_at_undecided_places(mode):
     low, upp = np.array([[0, 1, 1], [2, 0, 2]]), np.array([[0, 2, 2], [4, 1, 2]])
 
     def f(x, index, updates):
-        row = lambda x, index, updates: x.at[index].add(updates, mode=mode, wrap_negative_indices=False)  # noqa: E731
+        def row(x, index, updates):
+            return x.at[index].add(updates, mode=mode, wrap_negative_indices=False)
+
         return jax.vmap(row, (None, 0, 0))(x, index, updates)
 
     (eqn,) = (e for e in jax.make_jaxpr(f)(x, low, updates).eqns if e.primitive is lax.scatter_add_p)

@@ -90,7 +90,10 @@ def test_domains_and_decorations(k):
 
 def test_decorations_err_on_the_weak_side_only():
     """`DAC` promises continuity: no jump may hide between neighbouring points."""
-    f = lambda x: jnp.floor(3 * x) / 3 + jnp.where(x > 0.7, x, 2.0)  # noqa: E731
+
+    def f(x):
+        return jnp.floor(3 * x) / 3 + jnp.where(x > 0.7, x, 2.0)
+
     low = np.linspace(0.0, 1.0, 80)
     upp = low + 0.02
     _, found = jax.vmap(inclusion(f, decorated=True))(Interval(low, upp))
@@ -122,7 +125,10 @@ def test_empty_entries_do_not_spread_where_nothing_depends_on_them():
 def test_undecided_indices_spread_nothing_wrong():
     """Which entry is read is not known, so nothing is certain to be undefined, and everything may be."""
     x = Interval(jnp.array([-2.0, 1.0, 1.0]), jnp.array([-1.0, 2.0, 2.0]))
-    f = lambda x: jnp.log(x)[(x[1] > 1.5).astype(jnp.int32) + 1]  # noqa: E731
+
+    def f(x):
+        return jnp.log(x)[(x[1] > 1.5).astype(jnp.int32) + 1]
+
     out, decoration = inclusion(f, decorated=True)(x)
     assert bool(out.contains(0.5))
     assert int(decoration) == TRV

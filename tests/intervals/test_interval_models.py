@@ -195,7 +195,10 @@ def test_ode_at_fixed_steps(dtype):
     times = np.linspace(0, 1, 21).astype(dtype)
     box = Interval.from_midpoint(np.array([1.0], dtype), np.array(1e-2, dtype))
     truths = [exact_euler(y[0], 1, times) for y in members(box)]
-    f = lambda y: explicit_euler(y[0], dtype(1), jnp.asarray(times))  # noqa: E731
+
+    def f(y):
+        return explicit_euler(y[0], dtype(1), jnp.asarray(times))
+
     value, slope = interval_value_and_grad(f)(box)
     assert_encloses(box, value, [t[0] for t in truths], 8)
     assert_encloses(box, slope, [[t[1]] for t in truths], 40)
@@ -268,7 +271,10 @@ def test_newton_iteration(stop):
 def test_newton_that_may_stop_at_several_steps():
     # Over this box the second residual is on both sides of the tolerance: one iterate or the next is returned.
     box = Interval.from_midpoint(np.array([2.0]), np.array(1e-2))
-    more = lambda state, a: (jnp.abs(state[0] ** 2 - a) > 7e-3) & (state[1] < 4)  # noqa: E731
+
+    def more(state, a):
+        return (jnp.abs(state[0] ** 2 - a) > 7e-3) & (state[1] < 4)
+
     out = inclusion(lambda a: newton(a[0], more))(box)
     for (a,) in members(box, count=20):
         x = arb(1.5)

@@ -352,6 +352,6 @@ def test_periodic_functions_of_large_arguments(primitive, dtype):
     middle = np.nextafter(low, dtype(np.inf))
     assert_encloses(out, ELEMENTWISE[primitive][2], [(p,) for p in (low, middle, upp)])
     # Between the ends, where the extremes are.
+    f = ELEMENTWISE[primitive][2]
     for t in (0.1, 0.37, 0.61, 0.9):
-        f = ELEMENTWISE[primitive][2]
-        assert_encloses(out, lambda a, b: f(a + (b - a) * t), [(low, upp)])  # noqa: B023
+        assert_encloses(out, lambda a, b, t=t: f(a + (b - a) * t), [(low, upp)])

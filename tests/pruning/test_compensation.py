@@ -39,7 +39,10 @@ def test_a_refit_of_all_nodes_changes_nothing(activation, m):
 
 def redundant(model, node, others, factors, constant):
     """Replace a node of the first hidden layer of tanh, which is odd: a copy, a mirror image or a constant."""
-    where = lambda s: (s.network.layers[0].weight, s.network.layers[0].bias)  # noqa: E731
+
+    def where(s):
+        return (s.network.layers[0].weight, s.network.layers[0].bias)
+
     weight, bias = where(model)
     weight = weight.at[node].set(sum((f * weight[o] for o, f in zip(others, factors, strict=True)), jnp.zeros(2)))
     bias = bias.at[node].set(constant + sum(f * bias[o] for o, f in zip(others, factors, strict=True)))
@@ -206,7 +209,9 @@ MODEL = surrogate((2, 4, 3, 1))
 
 
 def test_a_constant_node_is_removed_without_any_error():
-    where = lambda s: (s.network.layers[0].weight, s.network.layers[1].weight)  # noqa: E731
+    def where(s):
+        return (s.network.layers[0].weight, s.network.layers[1].weight)
+
     w1, w2 = where(MODEL)
     constant = eqx.tree_at(where, MODEL, (w1.at[1].set(0), w2.at[2].set(0)))
     pruned = prune(constant, Kept(((0, 2, 3), (0, 1)), (4, 3)), Midpoint(Box.around(X)))
@@ -249,7 +254,9 @@ def test_a_linear_layer_is_merged_exactly():
 
 
 def test_an_enclosure_without_a_midpoint_is_refused():
-    where = lambda s: [layer.weight for layer in s.network.layers]  # noqa: E731
+    def where(s):
+        return [layer.weight for layer in s.network.layers]
+
     huge = eqx.tree_at(where, MODEL, [1e200 * w for w in where(MODEL)])
     with pytest.raises(VacuousEnclosureError, match=r"hidden layer 1 is unbounded.* smaller boxes"):
         prune(huge, Kept(((0, 2, 3), (0, 1)), (4, 3)), Midpoint(Box.around(X)))

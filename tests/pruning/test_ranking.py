@@ -83,7 +83,10 @@ def with_copy(noise):
     first, second = model.network.layers[:2]
     weight, bias = first.weight.at[1].set(first.weight[0] + noise), first.bias.at[1].set(first.bias[0])
     out = second.weight.at[:, 0].multiply(20.0).at[:, 1].set(20.0 * second.weight[:, 0])
-    where = lambda s: (s.network.layers[0].weight, s.network.layers[0].bias, s.network.layers[1].weight)  # noqa: E731
+
+    def where(s):
+        return (s.network.layers[0].weight, s.network.layers[0].bias, s.network.layers[1].weight)
+
     return eqx.tree_at(where, model, (weight, bias, out))
 
 
@@ -110,7 +113,10 @@ def test_distinct_nodes_are_refitted_with_smaller_weights():
 def test_nodes_that_say_different_things_are_ranked_by_significance():
     """Each node sees an input of its own, so their values are orthogonal but for chance."""
     model = surrogate((4, 4, 1), jnp.tanh)
-    where = lambda s: (s.network.layers[0].weight, s.network.layers[0].bias)  # noqa: E731
+
+    def where(s):
+        return (s.network.layers[0].weight, s.network.layers[0].bias)
+
     model = eqx.tree_at(where, model, (jnp.eye(4), jnp.zeros(4)))
     given = Significance(jnp.ones((1, 4)), (jnp.array([[1.0, 3.0, 0.2, 2.0]]),))
     assert orders(rank_distinct(given, model, points(400, 4))) == [[1, 3, 0, 2]]

@@ -108,8 +108,13 @@ def test_sampled_significance_by_hand():
     scores = sampled_significance(model, jnp.asarray(x))
     layers, units = model.network.layers, model.normalisation
     w1, b1, w2, b2, w3 = (np.asarray(p) for p in (*_pair(layers[0]), *_pair(layers[1]), layers[2].weight))
-    silu = lambda p: p / (1 + np.exp(-p))  # noqa: E731
-    slope = lambda p: (1 + p * np.exp(-p) / (1 + np.exp(-p))) / (1 + np.exp(-p))  # noqa: E731
+
+    def silu(p):
+        return p / (1 + np.exp(-p))
+
+    def slope(p):
+        return (1 + p * np.exp(-p) / (1 + np.exp(-p))) / (1 + np.exp(-p))
+
     z = (x - np.asarray(units.x_mean)) / np.asarray(units.x_scale)
     first = silu(z @ w1.T + b1)
     second = silu(first @ w2.T + b2)
@@ -127,7 +132,10 @@ def _pair(layer):
 
 def test_what_moves_nothing_scores_zero():
     model = surrogate(WIDTHS)
-    where = lambda s: [layer.weight for layer in s.network.layers]  # noqa: E731
+
+    def where(s):
+        return [layer.weight for layer in s.network.layers]
+
     w1, w2, w3 = where(model)
     # Node 1 of layer 0 is dead, node 2 of layer 1 is constant, input 0 is not looked at; output 1 is deaf to node 0.
     dead = (w1.at[:, 0].set(0), w2.at[:, 1].set(0).at[2].set(0), w3.at[1, 0].set(0))
@@ -155,7 +163,10 @@ def test_boxes_may_come_a_few_at_a_time():
 
 def test_an_unbounded_enclosure_is_refused():
     model = surrogate(WIDTHS)
-    where = lambda s: [layer.weight for layer in s.network.layers]  # noqa: E731
+
+    def where(s):
+        return [layer.weight for layer in s.network.layers]
+
     huge = eqx.tree_at(where, model, [1e160 * w for w in where(model)])
     with pytest.raises(VacuousEnclosureError, match=r"unbounded.* smaller boxes"):
         significance(huge, region())

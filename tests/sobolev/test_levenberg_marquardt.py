@@ -123,7 +123,9 @@ def test_it_stops_when_it_has_converged(start, data):
 
 @pytest.mark.parametrize("bad", ["y", "dydx"])
 def test_labels_that_are_nan_stop_the_fit(start, data, bad):
-    where = lambda s: getattr(s, bad)  # noqa: E731
+    def where(s):
+        return getattr(s, bad)
+
     poisoned = eqx.tree_at(where, data, where(data).at[3].set(jnp.nan))
     recorder = Recorder()
     with pytest.raises(DivergedError, match="step 0") as caught:

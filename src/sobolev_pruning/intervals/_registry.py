@@ -25,6 +25,9 @@ inlined: Mapping[Primitive, Callable[[dict[str, Any]], ClosedJaxpr]] = MappingPr
 class UnsupportedPrimitiveError(NotImplementedError):
     """A function uses an operation that has no interval rule.
 
+    A `NotImplementedError`, as Python names what could exist and does not, and as JAX raises for a primitive without a
+    rule: code that is ready for those is ready for this.
+
     Nothing is passed through by default: an operation without a rule has no known enclosure. The message names the
     operation and the line that uses it. Rewrite that line with supported operations, or register a rule with
     `sobolev_pruning.intervals.register_rule`.

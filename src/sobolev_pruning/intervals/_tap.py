@@ -291,15 +291,18 @@ def _wanted(caller: str, found: dict[str, list[_Tapped | str]], names: Sequence[
     missing = [name for name in wanted if name not in found]
     if missing:
         raise ValueError(f"{caller}: `names` asks for {missing}, but `f` marks only {sorted(found)}.")
+    taps = {}
     for name in wanted:
-        places = found[name]
-        for place in places:
+        values = []
+        for place in found[name]:
             if isinstance(place, str):
                 raise ValueError(f"{caller}: the tap {name!r} stands {place}")
-        if len(places) > 1:
-            sources = ", ".join(sorted({place.source for place in places if not isinstance(place, str)}))
+            values.append(place)
+        if len(values) > 1:
+            sources = ", ".join(sorted({value.source for value in values}))
             raise ValueError(
-                f"{caller}: the name {name!r} marks {len(places)} values ({sources}). Give each a name of its own, "
+                f"{caller}: the name {name!r} marks {len(values)} values ({sources}). Give each a name of its own, "
                 f"such as `f'{name}_{{i}}'`, or leave it out of `names`."
             )
-    return {name: found[name][0] for name in wanted}  # type: ignore[misc]
+        (taps[name],) = values
+    return taps
