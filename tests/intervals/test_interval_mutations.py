@@ -47,7 +47,7 @@ def widened(primitive, *operands, **params):
 MUTANTS = {
     "add without widening": (lax.add_p, no_widening),
     "exp without widening": (lax.exp_p, no_widening),
-    "erfc with swapped bounds": (lax.tanh_p, swapped),
+    "tanh with swapped bounds": (lax.tanh_p, swapped),
     "sub end by end": (lax.sub_p, widened),
     "mul on one diagonal": (lax.mul_p, one_diagonal),
     "abs without zero": (lax.abs_p, no_sign),

@@ -23,7 +23,7 @@ in the jaxpr by their algebra, and enclosed by their exact ranges.
 | exact ranges of derivative 3 as well | sigmoid, tanh, SiLU/Swish, GELU (both) |
 | exact ranges of all derivatives | piecewise polynomials and rational functions of one variable |
 | | `B·exp(q) + c` and `A + B/√q` with polynomials A, B and q of one variable |
-| exact ranges of every entry | softmax, log-softmax, logsumexp |
+| exact ranges of every entry | softmax, log-softmax, logsumexp and its gradient |
 | natural extension: sound, but wider | Jacobian of softmax, `log_ndtr`, `x·log x`, all else |
 
 The derivative at a kink is what JAX makes of it: ½ for `jnp.maximum(x, 0)` at 0, 0 for `jax.nn.relu`. A box with a kink

@@ -12,6 +12,7 @@ from jax import Array, lax
 from jax.extend.core import Primitive, primitives
 
 from ._bits import flush_down_p, flush_up_p, order_p
+from ._rearrangements import REARRANGEMENTS
 
 MARK = np.int8
 
@@ -33,14 +34,18 @@ ELEMENTWISE: frozenset[Primitive] = frozenset(
 )  # fmt: skip
 
 # Entries are moved: the primitive itself moves the marks.
-REARRANGING: frozenset[Primitive] = frozenset(
-    {
-        lax.broadcast_in_dim_p, lax.concatenate_p, lax.dynamic_slice_p, lax.dynamic_update_slice_p, lax.gather_p,
-        lax.pad_p, lax.reshape_p, lax.rev_p, lax.scatter_p, lax.slice_p, lax.split_p, lax.squeeze_p, lax.stack_p,
-        lax.stop_gradient_p, lax.tile_p, lax.transpose_p, lax.unstack_p, lax.optimization_barrier_p, primitives.copy_p,
-        primitives.name_p,
-    }
-)  # fmt: skip
+MOVING: frozenset[Primitive] = REARRANGEMENTS | {
+    lax.concatenate_p,
+    lax.dynamic_slice_p,
+    lax.dynamic_update_slice_p,
+    lax.gather_p,
+    lax.pad_p,
+    lax.scatter_p,
+    lax.split_p,
+    lax.stack_p,
+    lax.tile_p,
+    lax.unstack_p,
+}
 
 # Of these, only with exact indices.
 INDEXED: frozenset[Primitive] = frozenset(
@@ -89,7 +94,7 @@ def spread(
             result = jnp.maximum(result, mark)
         return [jnp.broadcast_to(result, aval.shape)]
     first = marks[0]
-    if primitive in REARRANGING and not (primitive in INDEXED and any(map(_is_undecided, operands[1:]))):
+    if primitive in MOVING and not (primitive in INDEXED and any(map(_is_undecided, operands[1:]))):
         moved = [_mark(m, x) for m, x in zip(marks, operands, strict=True)]
         if primitive is lax.gather_p:
             params = {**params, "fill_value": 0}

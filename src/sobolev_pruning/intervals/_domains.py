@@ -169,6 +169,9 @@ def _gathered(operands: list[Any], params: dict[str, Any], result: Any) -> Domai
     return Domain(None, _lack(~entire, not jumps))
 
 
+# The operand that is enough to be positive. Whether it is, may be known where its enclosure reaches zero by underflow.
+POSITIVE: dict[Primitive, int] = {lax.div_p: 1, lax.log_p: 0, lax.log1p_p: 0, lax.rsqrt_p: 0, lax.sqrt_p: 0}
+
 domains: dict[Primitive, DomainOf] = {
     lax.log_p: _between(0.0, jnp.inf, open_ends=True),
     lax.log1p_p: _between(-1.0, jnp.inf, open_ends=True),

@@ -22,11 +22,12 @@ from ._bits import normalised
 from ._continuity import continuous
 from ._decoration import UNBOUNDED, UNDEFINED
 from ._dependence import MARK, joined, spread
-from ._domains import Domain, domains
+from ._domains import POSITIVE, Domain, domains
 from ._forms import Polynomial, TooLarge, Variable
 from ._interval import Interval
-from ._origins import Origin
+from ._origins import Origin, is_positive
 from ._ranges import Ranges
+from ._rearrangements import REARRANGEMENTS
 from ._registry import (
     UnsupportedPrimitiveError,
     inlined,
@@ -38,7 +39,7 @@ from ._registry import (
 )
 from ._rounding import format_of
 from ._softmax import Softmax
-from ._symbols import keeps_infinity, symbols, transparent
+from ._symbols import keeps_infinity, symbols
 from ._ternary import Ternary, ternary
 
 Value = Interval | Ternary | Array
@@ -263,7 +264,7 @@ class Interpreter:
             raise UnsupportedPrimitiveError(unsupported_message(primitive.name, self._source, why))
         nodes = self.apply(rule, primitive, eqn.params, inputs, avals)
         for node in nodes:
-            if primitive in transparent and inputs[0].near is not None and not primitive.multiple_results:
+            if primitive in REARRANGEMENTS and inputs[0].near is not None and not primitive.multiple_results:
                 node.near = primitive.bind(inputs[0].near, **eqn.params)
         return nodes
 
@@ -311,7 +312,7 @@ class Interpreter:
         form = self._form_of(primitive, params, inputs, aval)
         if form is None:
             node = self.new(aval, natural())
-            if primitive in transparent:
+            if primitive in REARRANGEMENTS:
                 node.infinite = inputs[0].infinite
             node.real = inputs[0].real if primitive in keeps_infinity else True
             self.mark(primitive, inputs, params, [node], formed=False)
@@ -329,9 +330,11 @@ class Interpreter:
     ) -> None:
         """Marks what is nowhere defined and, if asked for, how well the rest is."""
         self._spread(primitive, inputs, params, nodes)
+        inside = primitive in POSITIVE and is_positive(inputs[POSITIVE[primitive]])
         for node in nodes:
             # What has a form is defined wherever its variables are.
-            known = formed and (not self.decorated or (node.form is not None and continuous(node.form)))
+            smooth = formed and (not self.decorated or (node.form is not None and continuous(node.form)))
+            known = inside or smooth
             if primitive in domains and not known:
                 found: Domain = domains[primitive]([*map(self.value, inputs)], params, self.value(node))
                 if not formed and is_float(node.aval):  # integers are always something
@@ -360,7 +363,7 @@ class Interpreter:
     ) -> Polynomial | None:
         form = None
         try:
-            if primitive in transparent:
+            if primitive in REARRANGEMENTS:
                 form = self._rearranged(primitive, params, inputs, aval)
             elif primitive in symbols:
                 form = symbols[primitive](self, inputs, params, aval)

@@ -10,27 +10,13 @@ from jax import lax
 from jax.extend.core import Primitive, primitives
 
 from ._forms import Variable
+from ._rearrangements import IDENTITIES, REARRANGEMENTS
 
 if TYPE_CHECKING:
     from ._interpret import Node
 
-# What returns its operand.
-IDENTITIES: frozenset[Primitive] = frozenset(
-    {lax.stop_gradient_p, lax.optimization_barrier_p, primitives.copy_p, primitives.name_p}
-)
-
-# What rearranges or repeats entries of its operand.
-_REARRANGED = IDENTITIES | {
-    lax.broadcast_in_dim_p,
-    lax.reshape_p,
-    lax.squeeze_p,
-    lax.transpose_p,
-    lax.slice_p,
-    lax.rev_p,
-}
-
 # What is positive if all operands are.
-_POSITIVE = _REARRANGED | {
+_POSITIVE = REARRANGEMENTS | {
     lax.reduce_sum_p,
     lax.reduce_max_p,
     lax.reduce_min_p,

@@ -15,6 +15,7 @@ from jax.extend.core import Primitive, primitives
 from . import _identities as identities
 from ._forms import ONE, ZERO, Atom, Indicator, Polynomial, TooLarge, Variable
 from ._origins import is_constant, is_positive
+from ._rearrangements import REARRANGEMENTS
 
 if TYPE_CHECKING:
     from ._interpret import Interpreter, Node
@@ -23,24 +24,8 @@ Symbol = Callable[["Interpreter", list["Node"], dict[str, Any], Any], Polynomial
 
 symbols: dict[Primitive, Symbol] = {}
 
-# Rearrangements of entries, which act on a form by acting on its variables.
-transparent: frozenset[Primitive] = frozenset(
-    {
-        lax.broadcast_in_dim_p,
-        lax.reshape_p,
-        lax.squeeze_p,
-        lax.transpose_p,
-        lax.slice_p,
-        lax.rev_p,
-        lax.stop_gradient_p,
-        lax.optimization_barrier_p,
-        primitives.copy_p,
-        primitives.name_p,
-    }
-)
-
 # What is infinite, or not a number, before these is so afterwards.
-keeps_infinity: frozenset[Primitive] = transparent | {lax.abs_p, lax.neg_p, lax.convert_element_type_p}
+keeps_infinity: frozenset[Primitive] = REARRANGEMENTS | {lax.abs_p, lax.neg_p, lax.convert_element_type_p}
 
 
 def _algebra(operation: Callable[..., Polynomial | None]) -> Symbol:

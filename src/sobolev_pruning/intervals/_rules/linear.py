@@ -65,11 +65,16 @@ defrule(lax.reduce_sum_p, _reduce_sum)
 defrule(lax.cumsum_p, _cumsum)
 
 
-def _scatter_add(primitive: Primitive, x: Interval, indices: Any, updates: Interval, **params: Any) -> Interval:
+def _scatter_sum(
+    primitive: Primitive, sign: int, x: Interval, indices: Any, updates: Interval, **params: Any
+) -> Interval:
+    """`x` plus or minus updates at indices."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise UnsupportedPrimitiveError("adds integers that are undecided over the box")
     if isinstance(indices, Interval):
-        exactly = partial(_scatter_add, primitive, **params)
+        if sign < 0:
+            raise UnsupportedPrimitiveError("writes to a place that is undecided over the box")
+        exactly = partial(_scatter_sum, primitive, sign, **params)
         numbers, mode = params["dimension_numbers"], params["mode"]
         return scattered_anywhere(exactly, x, indices, updates, dimension_numbers=numbers, mode=mode)
     # Any number of updates may fall on one entry.
@@ -77,16 +82,18 @@ def _scatter_add(primitive: Primitive, x: Interval, indices: Any, updates: Inter
     relative = gamma(n, x.dtype)
 
     def bound(first: Array, second: Array) -> tuple[Array, Array]:
-        magnitude = primitive.bind(jnp.abs(first), indices, jnp.abs(second), **params)
+        magnitude = primitive.bind(jnp.abs(first), indices, sign * jnp.abs(second), **params)
         error = relative * (1 + 2 * relative) * magnitude + 2 * n * format_of(x.dtype).tiny
         return primitive.bind(first, indices, second, **params), error
 
-    low, low_error = bound(x.lower, updates.lower)
-    upp, upp_error = bound(x.upper, updates.upper)
+    least, largest = (updates.lower, updates.upper) if sign > 0 else (updates.upper, updates.lower)
+    low, low_error = bound(x.lower, least)
+    upp, upp_error = bound(x.upper, largest)
     lower, _ = outward(low, low, absolute=low_error)
     _, upper = outward(upp, upp, absolute=upp_error)
     return Interval._make(lower, upper)
 
 
-defrule(lax.scatter_add_p, _scatter_add)
-definteger(lax.scatter_add_p, _scatter_add)
+for _primitive, _sign in {lax.scatter_add_p: 1, lax.scatter_sub_p: -1}.items():
+    defrule(_primitive, _scatter_sum, _sign)
+    definteger(_primitive, _scatter_sum, _sign)

@@ -1,7 +1,7 @@
-"""Interval rules for scatters that combine: differences, extremes, products, and replacement.
+"""Interval rules for scatters that combine: extremes, products, and replacement; `linear.py` has sums.
 
 Indices are exact, so both ends go to the same places; those out of bounds are treated as the mode says. Several updates
-may fall on one entry: sums are covered by `γₙ` for any order, extremes are exact, and the product of all factors of an
+may fall on one entry: extremes are exact, and the product of all factors of an
 entry is a product of intervals, which is associative.
 """
 
@@ -15,7 +15,6 @@ from jax.extend.core import Primitive
 from .. import _arithmetic as ia
 from .._interval import Interval
 from .._registry import UnsupportedPrimitiveError, definteger, defrule
-from .._rounding import format_of, gamma, outward
 from .structural import _rearranged
 
 
@@ -34,24 +33,6 @@ def _scatter(primitive: Primitive, x: Any, indices: Any, updates: Any, *, update
     if update_jaxpr is not None:
         raise UnsupportedPrimitiveError("applies a function to the entries at indices")
     return _rearranged(primitive, x, indices, updates, update_jaxpr=None, **params)
-
-
-def _scatter_sub(primitive: Primitive, x: Interval, indices: Any, updates: Interval, **params: Any) -> Interval:
-    _exact_indices(indices)
-    _floats(primitive, x, updates)
-    n = updates.size + 1
-    relative = gamma(n, x.dtype)
-
-    def bound(first: Array, second: Array) -> tuple[Array, Array]:
-        magnitude = primitive.bind(jnp.abs(first), indices, -jnp.abs(second), **params)
-        error = relative * (1 + 2 * relative) * magnitude + 2 * n * format_of(x.dtype).tiny
-        return primitive.bind(first, indices, second, **params), error
-
-    low, low_error = bound(x.lower, updates.upper)
-    upp, upp_error = bound(x.upper, updates.lower)
-    lower, _ = outward(low, low, absolute=low_error)
-    _, upper = outward(upp, upp, absolute=upp_error)
-    return Interval._make(lower, upper)
 
 
 def _scatter_extreme(primitive: Primitive, x: Any, indices: Any, updates: Any, **params: Any) -> Interval:
@@ -114,7 +95,6 @@ def _scatter_mul(
 
 defrule(lax.scatter_p, _scatter)
 definteger(lax.scatter_p, _scatter)
-defrule(lax.scatter_sub_p, _scatter_sub)
 defrule(lax.scatter_mul_p, _scatter_mul)
 defrule(lax.scatter_min_p, _scatter_extreme)
 defrule(lax.scatter_max_p, _scatter_extreme)

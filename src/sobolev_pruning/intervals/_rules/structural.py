@@ -9,28 +9,20 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import Primitive, primitives
+from jax.extend.core import Primitive
 
 from .._arithmetic import is_point
 from .._bits import flush_down_p, flush_up_p, order_p
 from .._interval import Interval
+from .._rearrangements import REARRANGEMENTS
 from .._registry import UnsupportedPrimitiveError, definteger, defrule
 from .._rounding import format_of, outward, unbounded_if_nan
 from .._ternary import Ternary
 
-ONE_OPERAND: tuple[Primitive, ...] = (
-    lax.broadcast_in_dim_p,
-    lax.reshape_p,
-    lax.squeeze_p,
-    lax.transpose_p,
-    lax.slice_p,
-    lax.rev_p,
+ONE_OPERAND: frozenset[Primitive] = (REARRANGEMENTS - {lax.optimization_barrier_p}) | {
     lax.tile_p,
-    lax.stop_gradient_p,
-    primitives.copy_p,
-    primitives.name_p,
     lax.sharding_constraint_p,
-)
+}
 
 MANY_OPERANDS: tuple[Primitive, ...] = (
     lax.concatenate_p,
@@ -94,12 +86,12 @@ def _many_results(primitive: Primitive, *operands: Any, **params: Any) -> list[A
     ]  # fmt: skip
 
 
-for _primitive in ONE_OPERAND + MANY_OPERANDS:
+for _primitive in (*ONE_OPERAND, *MANY_OPERANDS):
     defrule(_primitive, gathered if _primitive is lax.gather_p else _rearranged)
 for _primitive in MANY_RESULTS:
     defrule(_primitive, _many_results)
 INDEXED = (lax.gather_p, lax.dynamic_slice_p, lax.dynamic_update_slice_p)
-for _primitive in ONE_OPERAND + MANY_OPERANDS:
+for _primitive in (*ONE_OPERAND, *MANY_OPERANDS):
     if _primitive not in INDEXED:
         definteger(_primitive, _rearranged)
 for _primitive in MANY_RESULTS:
