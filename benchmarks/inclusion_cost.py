@@ -6,7 +6,6 @@ smallest and the largest. Compile times include tracing. Enclosures are checked 
 """
 
 import argparse
-import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,27 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from sobolev_pruning.intervals import Interval, inclusion
+from sobolev_pruning.study import environment
+from sobolev_pruning.surrogate import MLP
 
 RESULTS = Path(__file__).parent / "results" / "inclusion_cost.md"
 
 
-def mlp(widths: list[int], seed: int = 0) -> Callable[..., Any]:
-    rng = np.random.default_rng(seed)
-    params = [
-        (
-            jnp.asarray(rng.normal(0, 1, (o, i)) / np.sqrt(i), jnp.float32),
-            jnp.asarray(rng.normal(0, 0.1, o), jnp.float32),
-        )
-        for i, o in itertools.pairwise(widths)
-    ]
-
-    def network(x: jax.Array) -> jax.Array:
-        for w, b in params[:-1]:
-            x = jax.nn.silu(w @ x + b)
-        w, b = params[-1]
-        return (w @ x + b)[0]
-
-    return network
+def mlp(*widths: int) -> Callable[..., Any]:
+    network = MLP.create(widths, key=jax.random.key(0))
+    return lambda x: network(x)[0]
 
 
 def chain(x: jax.Array) -> jax.Array:
@@ -54,8 +41,8 @@ def product(n: int) -> Callable[..., Any]:
 # name: (function of one sample, size of a sample)
 CASES: dict[str, tuple[Callable[..., Any], int]] = {
     "matrix product 512": (product(512), 512),
-    "SiLU 7-128×6-1": (mlp([7, *[128] * 6, 1]), 7),
-    "SiLU 16-256×3-1": (mlp([16, *[256] * 3, 1]), 16),
+    "SiLU 7-128×6-1": (mlp(7, *[128] * 6, 1), 7),
+    "SiLU 16-256×3-1": (mlp(16, *[256] * 3, 1), 16),
     "elementwise chain of 8": (chain, 64),
 }
 
@@ -90,14 +77,15 @@ def compare(f: Callable[..., Any], x: jax.Array, rounds: int) -> tuple[float, li
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=31, help="how often each pair is timed")
-    parser.add_argument("--write", action="store_true", help=f"write the table to {RESULTS.name}")
     arguments = parser.parse_args()
+    machine = ", ".join(f"{name} {value}" for name, value in environment().items())
     lines = [
         "# Cost of enclosures",
         "",
-        f"`python benchmarks/inclusion_cost.py --rounds {arguments.rounds} --write`; float32, jax {jax.__version__}, "
-        f"{jax.default_backend()}, {jax.local_device_count()} device, x86-64 with two cores.",
-        "Ratios to the plain evaluation: median (smallest to largest) of run times; compile times include tracing.",
+        f"{machine}.",
+        "",
+        f"Made by `python benchmarks/inclusion_cost.py --rounds {arguments.rounds}`. float32; ratios to the plain",
+        "evaluation: median (smallest to largest) of run times; compile times include tracing.",
         "",
         "| function | batch | value | compile | adjoint | compile | plain value, gradient (ms) |",
         "|---|---|---|---|---|---|---|",
@@ -116,8 +104,7 @@ def main() -> None:
                 plain.append(f"{1e3 * base:.2g}")
             lines.append(f"| {name} | {batch} | {' | '.join(cells)} | {', '.join(plain)} |")
             print(lines[-1], flush=True)
-    if arguments.write:
-        RESULTS.write_text("\n".join(lines) + "\n")
+    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 
 from sobolev_pruning.intervals import Interval, inclusion, mean_value
 from sobolev_pruning.study import environment
+from sobolev_pruning.surrogate import MLP
 
 RADII = (0.3, 0.1, 0.03, 0.01, 0.003)
 BOXES, POINTS = 20, 4096
@@ -42,24 +43,9 @@ def black_scholes(x: jax.Array) -> jax.Array:
     return x[0] * normal_cdf(d) - 100.0 * np.exp(-rate) * normal_cdf(d - x[1])
 
 
-def network(sizes: tuple[int, ...], key: jax.Array) -> Callable[[jax.Array], jax.Array]:
-    """A SiLU network with random weights, of one output."""
-    keys = jax.random.split(key, 2 * len(sizes))
-    weights = [
-        (
-            jax.random.normal(keys[2 * i], (n_out, n_in)) / np.sqrt(n_in),
-            0.3 * jax.random.normal(keys[2 * i + 1], (n_out,)),
-        )
-        for i, (n_in, n_out) in enumerate(itertools.pairwise(sizes))
-    ]
-
-    def f(x: jax.Array) -> jax.Array:
-        for w, b in weights[:-1]:
-            x = jax.nn.silu(w @ x + b)
-        w, b = weights[-1]
-        return (w @ x + b)[0]
-
-    return f
+def scalar(network: MLP) -> Callable[[jax.Array], jax.Array]:
+    """The only output."""
+    return lambda x: network(x)[0]
 
 
 def excess(f: Callable[..., jax.Array], middle: np.ndarray, unit: np.ndarray) -> list[str]:
@@ -93,7 +79,7 @@ def main() -> None:
         "Black-Scholes, price": (black_scholes, spots, units),
     }
     for sizes in ((7, 8, 8, 1), (7, 32, 32, 1)):
-        f = network(sizes, jax.random.key(0))
+        f = scalar(MLP.create(sizes, key=jax.random.key(0)))
         name = "SiLU network " + "-".join(map(str, sizes))
         cases[f"{name}, value"] = (f, inputs, np.ones_like(inputs))
         cases[f"{name}, gradient"] = (jax.grad(f), inputs, np.ones_like(inputs))
