@@ -3,7 +3,10 @@
 Reference: IEEE 1788-2015, Table 9.1. `0·∞ = 0`, since infinity is no member of an interval.
 """
 
+from collections.abc import Callable
 from fractions import Fraction
+from functools import reduce
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -13,12 +16,15 @@ from ._elementary import bounds
 from ._interval import Interval
 from ._rounding import bracket, format_of, outward, rounded, rounded_sum
 
-__all__ = ["add", "constant", "exact", "hull", "is_point", "mul", "neg", "power", "scale", "sub"]
+
+def point(x: Array) -> Interval:
+    """The interval of an array of exact numbers."""
+    return Interval._make(x, x)
 
 
-def exact(lower: Array, upper: Array) -> Interval:
-    """Bounds that need no rounding."""
-    return Interval._make(lower, upper)
+def as_interval(x: Any) -> Interval:
+    """An operand as an interval, also if it is an exact array."""
+    return x if isinstance(x, Interval) else point(x)
 
 
 def is_point(x: Interval) -> bool:
@@ -26,9 +32,26 @@ def is_point(x: Interval) -> bool:
     return x.lower is x.upper
 
 
-def constant(value: Fraction, dtype: DTypeLike) -> Interval:
+def each(f: Callable[[Array], Array], x: Interval) -> Interval:
+    """An exact, nondecreasing function of arrays, or a rearrangement, of both ends; a point stays one."""
+    low = f(x.lower)
+    return Interval._make(low, low if is_point(x) else f(x.upper))
+
+
+def together(*operands: Interval) -> list[Interval]:
+    """The operands in one shape: a constant may come as a scalar."""
+    shape = jnp.broadcast_shapes(*(x.shape for x in operands))
+    return [each(lambda end: jnp.broadcast_to(end, shape), x) for x in operands]
+
+
+def choose(condition: Array, x: Interval, y: Interval) -> Interval:
+    """x where the condition holds, and y elsewhere."""
+    return Interval._make(jnp.where(condition, x.lower, y.lower), jnp.where(condition, x.upper, y.upper))
+
+
+def constant(value: Fraction | int | str, dtype: DTypeLike) -> Interval:
     """The tightest scalar interval around a rational number."""
-    low, upp = bracket(value, dtype)
+    low, upp = bracket(Fraction(value), dtype)
     lower = jnp.asarray(low, dtype)
     return Interval._make(lower, lower if low == upp else jnp.asarray(upp, dtype))
 
@@ -71,10 +94,7 @@ def mul(x: Interval, y: Interval) -> Interval:
         products = [_times(x.lower, y.lower), _times(x.upper, y.lower)]
     else:
         products = [_times(a, b) for a in (x.lower, x.upper) for b in (y.lower, y.upper)]
-    low = upp = products[0]
-    for product in products[1:]:
-        low, upp = jnp.minimum(low, product), jnp.maximum(upp, product)
-    lower, upper = rounded(low, upp)
+    lower, upper = rounded(reduce(jnp.minimum, products), reduce(jnp.maximum, products))
     # Where the product cannot be negative (or positive), the margin need not make it so.
     zero = ((x.lower == 0) & (x.upper == 0)) | ((y.lower == 0) & (y.upper == 0))
     same = ((x.lower >= 0) & (y.lower >= 0)) | ((x.upper <= 0) & (y.upper <= 0)) | zero
@@ -82,6 +102,45 @@ def mul(x: Interval, y: Interval) -> Interval:
     lower = jnp.where(same, jnp.maximum(lower, 0), lower)
     upper = jnp.where(opposite, jnp.minimum(upper, 0), upper)
     return Interval._make(lower, upper)
+
+
+def reciprocal(y: Interval) -> Interval:
+    """`1/y`; unbounded where y contains zero."""
+    lower, upper = rounded(1 / y.upper, 1 / y.lower)
+    # 1/∞ = 0, and 1/y has the sign of y.
+    lower = jnp.where(y.lower > 0, jnp.maximum(lower, 0), lower)
+    upper = jnp.where(y.upper < 0, jnp.minimum(upper, 0), upper)
+    zero = (y.lower <= 0) & (y.upper >= 0)
+    # One-sided: 1/[0, b] = [1/b, ∞), 1/[a, 0] = (−∞, 1/a].
+    right, left = (y.lower == 0) & (y.upper > 0), (y.upper == 0) & (y.lower < 0)
+    lower = jnp.where(zero & ~right, -jnp.inf, lower)
+    upper = jnp.where(zero & ~left, jnp.inf, upper)
+    return Interval._make(lower, upper)
+
+
+def div(x: Interval, y: Interval) -> Interval:
+    """`x/y`; where y contains zero, by `1/y` (extended division). By zero alone, nothing is defined."""
+    zero = (y.lower <= 0) & (y.upper >= 0)
+    safe = choose(zero, point(jnp.ones((), y.dtype)), y)
+    quotients = [_over(a, b) for a in (x.lower, x.upper) for b in (safe.lower, safe.upper)]
+    lower, upper = rounded(reduce(jnp.minimum, quotients), reduce(jnp.maximum, quotients))
+    same = ((x.lower >= 0) & (safe.lower > 0)) | ((x.upper <= 0) & (safe.upper < 0))
+    opposite = ((x.lower >= 0) & (safe.upper < 0)) | ((x.upper <= 0) & (safe.lower > 0))
+    lower = jnp.where(same, jnp.maximum(lower, 0), lower)
+    upper = jnp.where(opposite, jnp.minimum(upper, 0), upper)
+    return choose(zero, mul(x, reciprocal(y)), Interval._make(lower, upper))
+
+
+def _over(a: Array, b: Array) -> Array:
+    # ∞/∞ stands for quotients of large numbers: anything between 0 and ∞, of which 0 comes from the other ends.
+    return jnp.where(jnp.isinf(b) & jnp.isinf(a), jnp.sign(a) * jnp.sign(b) * jnp.inf, a / b)
+
+
+def div_by_positive(x: Interval, y: Interval) -> Interval:
+    """`x/y` for y > 0, which takes fewer operations."""
+    lower = x.lower / jnp.where(x.lower >= 0, y.upper, y.lower)
+    upper = x.upper / jnp.where(x.upper >= 0, y.lower, y.upper)
+    return Interval._make(*outward(lower, upper))
 
 
 def scale(x: Interval, factor: Fraction) -> Interval:

@@ -51,7 +51,7 @@ def pack(walk: Interpreter, node: Node) -> Carried:
 def unpack(walk: Interpreter, carried: Carried, aval: Any) -> Node:
     """The node again, in a walk of its own."""
     value = carried.value
-    node = walk.interval(value, aval) if isinstance(value, Interval | Ternary) else walk.exact(value, aval)
+    node = walk.new(aval, value) if isinstance(value, Interval | Ternary) else walk.exact(value, aval)
     node.empty, node.lack = carried.empty, carried.lack
     return node
 

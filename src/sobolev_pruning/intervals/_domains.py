@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend.core import Primitive, primitives
 
+from ._arithmetic import as_interval
 from ._decoration import COMMON, DISCONTINUOUS, UNDEFINED
 from ._dependence import MARK
 from ._interval import Interval
@@ -33,11 +34,6 @@ DomainOf = Callable[[list[Any], dict[str, Any], Any], Domain]
 
 def _lack(defined: Any, continuous: Any = True) -> Array:
     return jnp.where(defined, jnp.where(continuous, COMMON, DISCONTINUOUS), UNDEFINED).astype(MARK)
-
-
-def as_interval(x: Any) -> Interval:
-    """An operand as an interval, also if it is exact."""
-    return x if isinstance(x, Interval) else Interval._make(x, x)
 
 
 def _between(low: float, high: float, *, open_ends: bool) -> DomainOf:

@@ -32,6 +32,10 @@ class Margin(NamedTuple):
     float32: float
     float64: float
 
+    def of(self, dtype: DTypeLike) -> float:
+        """The error in one of the formats."""
+        return float(self.float32 if format_of(dtype).mantissa == 23 else self.float64)
+
 
 # Some implementations flush more than the result (asin of twice the smallest normal number is 0), and low parts of sums
 # of two floats are flushed earlier than what they belong to.
@@ -89,13 +93,9 @@ def is_accurate(primitive: Primitive, dtype: DTypeLike) -> bool:
     return primitive in _BOTH or (primitive in _ONLY_FLOAT64 and format_of(dtype).mantissa == 52)
 
 
-def _measured(primitive: Primitive, dtype: DTypeLike) -> float:
-    return float(MARGINS[primitive][0 if format_of(dtype).mantissa == 23 else 1])
-
-
 def margin(primitive: Primitive, dtype: DTypeLike) -> float:
     """The margin of what `evaluate` returns, in units of `eps·|result|`."""
-    measured = _measured(primitive, dtype)
+    measured = MARGINS[primitive].of(dtype)
     # The first of two floats is their sum, correctly rounded.
     return measured + 0.51 if is_accurate(primitive, dtype) else measured
 
@@ -136,13 +136,13 @@ def bounds(primitive: Primitive, low: tuple[Array, ...], upp: tuple[Array, ...],
         at_upp = at_low if same else evaluate(primitive, *upp, **params)
         if primitive is lax.sqrt_p:
             return rounded(at_low, at_upp)
-        ulps, absolute = _measured(primitive, dtype), ABSOLUTE * fmt.tiny
+        ulps, absolute = MARGINS[primitive].of(dtype), ABSOLUTE * fmt.tiny
         if primitive in (lax.sin_p, lax.cos_p, lax.tan_p) and fmt.mantissa == 52:
             lower, _ = outward(at_low, at_low, ulps=ulps, absolute=_reduction_error(primitive, low[0], at_low))
             _, upper = outward(at_upp, at_upp, ulps=ulps, absolute=_reduction_error(primitive, upp[0], at_upp))
             return lower, upper
         return outward(at_low, at_upp, ulps=ulps, absolute=absolute)
-    relative = _measured(primitive, dtype) * fmt.eps * (1 + 8 * fmt.eps)
+    relative = MARGINS[primitive].of(dtype) * fmt.eps * (1 + 8 * fmt.eps)
 
     def parts(x: tuple[Array, ...]) -> tuple[Array, Array]:
         high, rest = accurate_p.bind(*x, function=primitive.name, **params)

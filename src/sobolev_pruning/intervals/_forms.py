@@ -277,3 +277,20 @@ def in_powers(p: Polynomial) -> rational.Coefficients:
     """The coefficients of a polynomial of at most one variable and no functions."""
     by_degree = {sum(power for _, power in monomial): c for monomial, c in p.terms.items()}
     return tuple(by_degree.get(k, Fraction(0)) for k in range(max(by_degree, default=-1) + 1))
+
+
+def rename(p: Polynomial, images: dict[Variable, Variable]) -> Polynomial:
+    """The polynomial with its variables renamed."""
+
+    def image(atom: Any) -> Polynomial:
+        match atom:
+            case Variable():
+                return Polynomial.of(images[atom])
+            case Function(name, argument):
+                return Polynomial.of(Function(name, argument.substitute(image)))
+            case Indicator(variable, threshold, strict):
+                return Polynomial.of(Indicator(images[variable], threshold, strict))
+            case _:
+                raise AssertionError(atom)
+
+    return p.substitute(image)

@@ -17,7 +17,6 @@ from jax.typing import DTypeLike
 
 from . import _arithmetic as ia
 from ._interval import Interval
-from ._pieces import choose, constant, divide, elementary, point
 from ._registry import rule_for
 from ._rounding import format_of, outward
 from ._special_constants import EULER_GAMMA, LGAMMA_MINIMA, PI, ZETA_MINUS_ONE
@@ -86,14 +85,14 @@ def stirling_correction(y: Interval) -> Interval:
     """`log Γ(y) − (y − ½)·log y + y − ½·log 2π` for y ≥ `FAR`."""
     count = 5 if _is_single(y.dtype) else 10
     terms = [_BERNOULLI[2 * k] / (2 * k * (2 * k - 1)) for k in range(1, count + 1)]
-    return divide(_asymptotic(terms, y), y)
+    return ia.div_by_positive(_asymptotic(terms, y), y)
 
 
 def _lgamma_far(y: Interval) -> Interval:
     # (y − ½)(log y − 1) + (½·log 2π − ½): two positive terms, where the usual form cancels.
-    half = constant(Fraction(1, 2), y.lower)
-    two_pi = elementary(lax.log_p, constant(2 * Fraction(PI), y.lower))
-    main = ia.mul(ia.sub(y, half), ia.sub(elementary(lax.log_p, y), constant(1, y.lower)))
+    half = ia.constant(Fraction(1, 2), y.lower.dtype)
+    two_pi = rule_for(lax.log_p)(ia.constant(2 * Fraction(PI), y.lower.dtype))
+    main = ia.mul(ia.sub(y, half), ia.sub(rule_for(lax.log_p)(y), ia.constant(1, y.lower.dtype)))
     rest = ia.sub(ia.scale(two_pi, Fraction(1, 2)), half)
     return ia.add(main, ia.add(rest, stirling_correction(y)))
 
@@ -101,10 +100,10 @@ def _lgamma_far(y: Interval) -> Interval:
 def _digamma_far(y: Interval) -> Interval:
     count = 5 if _is_single(y.dtype) else 10
     terms = [-_BERNOULLI[2 * k] / (2 * k) for k in range(1, count + 1)]
-    inverse = divide(constant(1, y.lower), y)
+    inverse = ia.div_by_positive(ia.constant(1, y.lower.dtype), y)
     # −1/(2y) − 1/(12y²) + …
-    series = ia.add(ia.mul(_asymptotic(terms, y), inverse), constant(Fraction(-1, 2), y.lower))
-    return ia.add(elementary(lax.log_p, y), ia.mul(series, inverse))
+    series = ia.add(ia.mul(_asymptotic(terms, y), inverse), ia.constant(Fraction(-1, 2), y.lower.dtype))
+    return ia.add(rule_for(lax.log_p)(y), ia.mul(series, inverse))
 
 
 def _steps(n: Array, t: Array) -> list[tuple[Array, Array]]:
@@ -120,7 +119,7 @@ def _steps(n: Array, t: Array) -> list[tuple[Array, Array]]:
 def lgamma_near(n: Array, t: Array) -> Interval:
     """`log|Γ(n + t)|` for an integer n of at most `FAR` + ½ in magnitude, and |t| ≤ ½."""
     eps = format_of(t.dtype).eps
-    base = ia.mul(point(t), _taylor(_lgamma_coefficients(t.dtype), t))
+    base = ia.mul(ia.point(t), _taylor(_lgamma_coefficients(t.dtype), t))
     product = jnp.ones_like(t)
     for used, factor in _steps(n, t):
         product = jnp.where(used, product * jnp.abs(factor), product)
@@ -128,15 +127,15 @@ def lgamma_near(n: Array, t: Array) -> Interval:
     # n + t itself may have been rounded to t + n by the caller: one rounding a factor, and one a product.
     low, upp = outward(product, product, absolute=eps * count * product)
     exact = (count <= 1) & (n <= 0)
-    factors = elementary(lax.log_p, choose(exact, point(product), Interval._make(low, upp)))
+    factors = rule_for(lax.log_p)(ia.choose(exact, ia.point(product), Interval._make(low, upp)))
     # Γ(1 + t) is 1 near t = 0; further to the left the relative error of log(1 + t) does not matter.
     next_to = Interval._make(*outward(1 + t, 1 + t))
-    one = choose(n == 1, elementary(lax.log1p_p, point(t)), elementary(lax.log_p, next_to))
-    zero = point(jnp.zeros_like(t))
-    return choose(
+    one = ia.choose(n == 1, rule_for(lax.log1p_p)(ia.point(t)), rule_for(lax.log_p)(next_to))
+    zero = ia.point(jnp.zeros_like(t))
+    return ia.choose(
         n >= 3,
         ia.add(base, factors),
-        choose(n == 2, base, ia.sub(ia.sub(base, one), choose(n == 1, zero, factors))),
+        ia.choose(n == 2, base, ia.sub(ia.sub(base, one), ia.choose(n == 1, zero, factors))),
     )
 
 
@@ -145,15 +144,15 @@ def lgamma_positive(x: Array) -> Interval:
     near = x < FAR
     inner = jnp.where(near, x, 1)
     n = jnp.round(inner)
-    return choose(near, lgamma_near(n, inner - n), _lgamma_far(point(jnp.maximum(x, FAR))))
+    return ia.choose(near, lgamma_near(n, inner - n), _lgamma_far(ia.point(jnp.maximum(x, FAR))))
 
 
 def _reflected(x: Array) -> tuple[Interval, Interval, Interval]:
     """For |x| ≥ `FAR`: |x| or, on the negative axis, 1 − x; sine and cosine of π·x, but for the sign of the sine."""
     far = jnp.where(jnp.abs(x) < FAR, FAR, x)
-    y = choose(far > 0, point(jnp.abs(far)), ia.sub(constant(1, x), point(far)))
-    angle = ia.mul(constant(PI, x), point(far - jnp.round(far)))
-    return y, elementary(lax.sin_p, angle), elementary(lax.cos_p, angle)
+    y = ia.choose(far > 0, ia.point(jnp.abs(far)), ia.sub(ia.constant(1, x.dtype), ia.point(far)))
+    angle = ia.mul(ia.constant(PI, x.dtype), ia.point(far - jnp.round(far)))
+    return y, rule_for(lax.sin_p)(angle), rule_for(lax.cos_p)(angle)
 
 
 def lgamma_at(x: Array) -> Interval:
@@ -164,9 +163,9 @@ def lgamma_at(x: Array) -> Interval:
     y, sine, _ = _reflected(x)
     far = _lgamma_far(y)
     magnitude = Interval._make(sine.mignitude, sine.magnitude)
-    log_pi = elementary(lax.log_p, constant(PI, x))
-    reflected = ia.sub(ia.sub(log_pi, elementary(lax.log_p, magnitude)), far)
-    return choose(near, lgamma_near(n, inner - n), choose(x > 0, far, reflected))
+    log_pi = rule_for(lax.log_p)(ia.constant(PI, x.dtype))
+    reflected = ia.sub(ia.sub(log_pi, rule_for(lax.log_p)(magnitude)), far)
+    return ia.choose(near, lgamma_near(n, inner - n), ia.choose(x > 0, far, reflected))
 
 
 def digamma_at(x: Array) -> Interval:
@@ -188,7 +187,7 @@ def digamma_at(x: Array) -> Interval:
     y, sine, cosine = _reflected(x)
     far = _digamma_far(y)
     cotangent = rule_for(lax.div_p)(ia.scale(cosine, Fraction(PI)), sine)
-    return choose(near, inside, choose(x > 0, far, ia.sub(far, cotangent)))
+    return ia.choose(near, inside, ia.choose(x > 0, far, ia.sub(far, cotangent)))
 
 
 def lgamma_minima(n: Array) -> tuple[Interval, Array]:
@@ -197,7 +196,7 @@ def lgamma_minima(n: Array) -> tuple[Interval, Array]:
     Beyond the table: the minimum lies in the left part of its interval, the smaller the larger n is, because
     `cot πx = ψ(1 − x)/π` there and ψ increases; and `|Γ(x)| = π/(|sin πx|·Γ(1 − x)) ≥ π/n! ≥ n⁻ⁿ`.
     """
-    table = [(constant(at, n), constant(value, n)) for at, value in LGAMMA_MINIMA]
+    table = [(ia.constant(at, n.dtype), ia.constant(value, n.dtype)) for at, value in LGAMMA_MINIMA]
     k = jnp.clip(n, 0, len(table) - 1).astype(jnp.int32)
     low, upp, least = (
         jnp.stack([pick(a, v) for a, v in table])[k]
@@ -205,8 +204,8 @@ def lgamma_minima(n: Array) -> tuple[Interval, Array]:
     )
     beyond = n >= len(table)
     tail = Fraction(LGAMMA_MINIMA[-1][0]) + len(LGAMMA_MINIMA) - 1
-    right = ia.add(constant(tail, n), point(-n)).upper
-    bound = ia.mul(point(-n), elementary(lax.log_p, point(jnp.maximum(n, 1))))
+    right = ia.add(ia.constant(tail, n.dtype), ia.point(-n)).upper
+    bound = ia.mul(ia.point(-n), rule_for(lax.log_p)(ia.point(jnp.maximum(n, 1))))
     at = Interval._make(jnp.where(beyond, -n, low), jnp.where(beyond, right, upp))
     return at, jnp.where(beyond, bound.lower, least)
 
@@ -220,10 +219,10 @@ def zeta_at(s: Array, q: Array) -> Interval:
     terms, orders = (4, 6) if _is_single(s.dtype) else (10, 12)
     eps = format_of(s.dtype).eps
     shifts = jnp.arange(terms + 1, dtype=s.dtype).reshape((-1,) + (1,) * q.ndim)
-    bases = ia.add(point(q[None]), point(shifts))
+    bases = ia.add(ia.point(q[None]), ia.point(shifts))
     exact = (shifts == 0) & (q[None] == q[None])
-    bases = choose(exact, point(jnp.broadcast_to(q[None], bases.shape)), bases)
-    powers = rule_for(lax.pow_p)(bases, point(jnp.broadcast_to(-s, bases.shape)))
+    bases = ia.choose(exact, ia.point(jnp.broadcast_to(q[None], bases.shape)), bases)
+    powers = rule_for(lax.pow_p)(bases, ia.point(jnp.broadcast_to(-s, bases.shape)))
     low, upp = powers.lower[:terms].sum(0), powers.upper[:terms].sum(0)
     total = Interval._make(*outward(low, upp, ulps=terms / 2))
 

@@ -165,7 +165,7 @@ def _inputs(walk: Interpreter, leaves: list[Any], avals: Sequence[Any]) -> tuple
             x, empty = clean(x)
         else:
             empty = (x.lower > x.upper).any()
-        nodes.append(walk.interval(x, aval))
+        nodes.append(walk.new(aval, x))
         if empty is not None:
             nothing = empty if nothing is None else nothing | empty
     return nodes, nothing

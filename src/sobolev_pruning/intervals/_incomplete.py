@@ -20,7 +20,7 @@ from jax import Array, lax
 from . import _arithmetic as ia
 from ._gamma import FAR, lgamma_near, lgamma_positive, stirling_correction
 from ._interval import Interval
-from ._pieces import choose, constant, divide, elementary, point
+from ._registry import rule_for
 from ._rounding import format_of, outward
 from ._special_constants import PI
 
@@ -90,7 +90,7 @@ def _descent(a: Array, x: Array, active: Array) -> Interval:
     one, zero = jnp.ones_like(x), jnp.zeros_like(x)
     state = lax.while_loop(lambda state: jnp.any(running(state)), step, (zero, a, one, zero, zero))
     n, alpha, term, total, weighted = state
-    theta = choose(
+    theta = ia.choose(
         alpha <= 1,
         _tail_fraction(jnp.minimum(alpha, 1), x),
         Interval._make(zero, 1.01 * x / (x - alpha + 1)),
@@ -111,7 +111,7 @@ def _tail_fraction(alpha: Array, x: Array) -> Interval:
 
     # The tail is at least x, and at most x + m − α.
     lower, upper = lax.fori_loop(0, levels, level, (x, (x + (levels + 1)) * 1.01))
-    return divide(point(x), Interval._make(jnp.maximum(lower, x), upper))
+    return ia.div_by_positive(ia.point(x), Interval._make(jnp.maximum(lower, x), upper))
 
 
 def _stacked(*intervals: Interval) -> Interval:
@@ -127,8 +127,8 @@ def _each(f: Callable[[Interval], Interval], *intervals: Interval) -> list[Inter
 def _log_ratio(quotient: Interval, difference: Interval) -> Interval:
     """log(q) where q − 1 is enclosed as well: by whichever is better."""
     near = difference.magnitude <= 0.5
-    safe = choose(near, difference, constant(0, quotient.lower))
-    return choose(near, elementary(lax.log1p_p, safe), elementary(lax.log_p, quotient))
+    safe = ia.choose(near, difference, ia.constant(0, quotient.lower.dtype))
+    return ia.choose(near, rule_for(lax.log1p_p)(safe), rule_for(lax.log_p)(quotient))
 
 
 def _lgamma_of_next(a: Array) -> Interval:
@@ -140,25 +140,25 @@ def _lgamma_of_next(a: Array) -> Interval:
 def gamma_at(a: Array, x: Array) -> tuple[Interval, Interval]:
     """P(a, x) and Q(a, x) for 0 < a ≤ `LARGEST` and 0 < x < ∞."""
     small = a < FAR
-    near, far = point(jnp.where(small, a, 1)), point(jnp.where(small, FAR, a))
-    logarithm = ia.sub(ia.sub(ia.mul(near, elementary(lax.log_p, point(x))), point(x)), _lgamma_of_next(near.lower))
+    near, far = ia.point(jnp.where(small, a, 1)), ia.point(jnp.where(small, FAR, a))
+    logarithm = ia.sub(ia.sub(ia.mul(near, rule_for(lax.log_p)(ia.point(x))), ia.point(x)), _lgamma_of_next(near.lower))
     # log D = a·log(x/a) − (x − a) − ½·log(2πa) − …
-    difference = ia.sub(point(x), far)
-    stirling = ia.mul(far, _log_ratio(divide(point(x), far), divide(difference, far)))
-    root = ia.scale(elementary(lax.log_p, ia.scale(far, 2 * Fraction(PI))), Fraction(1, 2))
+    difference = ia.sub(ia.point(x), far)
+    stirling = ia.mul(far, _log_ratio(ia.div_by_positive(ia.point(x), far), ia.div_by_positive(difference, far)))
+    root = ia.scale(rule_for(lax.log_p)(ia.scale(far, 2 * Fraction(PI))), Fraction(1, 2))
     stirling = ia.sub(ia.sub(ia.sub(stirling, difference), root), stirling_correction(far))
-    d = elementary(lax.exp_p, choose(small, logarithm, stirling))
+    d = rule_for(lax.exp_p)(ia.choose(small, logarithm, stirling))
     by_series = x < jnp.maximum(a, 1)
     p = ia.mul(d, _power_series(a, None, jnp.where(by_series, x, 0), by_series))
     beyond = jnp.where(by_series, jnp.maximum(a, 1), x)
-    q = ia.mul(ia.mul(d, divide(point(a), point(beyond))), _descent(a, beyond, ~by_series))
+    q = ia.mul(ia.mul(d, ia.div_by_positive(ia.point(a), ia.point(beyond))), _descent(a, beyond, ~by_series))
     return _complements(by_series, p, q)
 
 
 def _complements(first: Array, p: Interval, q: Interval) -> tuple[Interval, Interval]:
     """p and 1 − p where p is known, 1 − q and q elsewhere, as probabilities."""
-    one = constant(1, p.lower)
-    results = choose(first, p, ia.sub(one, q)), choose(first, ia.sub(one, p), q)
+    one = ia.constant(1, p.lower.dtype)
+    results = ia.choose(first, p, ia.sub(one, q)), ia.choose(first, ia.sub(one, p), q)
     lower, upper = ([jnp.clip(getattr(r, end), 0, 1) for r in results] for end in ("lower", "upper"))
     return Interval._make(lower[0], upper[0]), Interval._make(lower[1], upper[1])
 
@@ -166,10 +166,13 @@ def _complements(first: Array, p: Interval, q: Interval) -> tuple[Interval, Inte
 def beta_at(a: Array, b: Array, x: Array) -> Interval:
     """Iₓ(a, b) for 0 < a, b ≤ `LARGEST` and 0 < x < 1."""
     swap = x > (a + 1) / (a + b + 2)
-    one = constant(1, x)
+    one = ia.constant(1, x.dtype)
     a, b = jnp.where(swap, b, a), jnp.where(swap, a, b)
-    x_, y_ = choose(swap, ia.sub(one, point(x)), point(x)), choose(swap, point(x), ia.sub(one, point(x)))
-    d = elementary(lax.exp_p, choose((a >= FAR) & (b >= FAR), _log_beta_far(a, b, x_, y_), _log_beta(a, b, x_, y_)))
+    x_, y_ = (
+        ia.choose(swap, ia.sub(one, ia.point(x)), ia.point(x)),
+        ia.choose(swap, ia.point(x), ia.sub(one, ia.point(x))),
+    )
+    d = rule_for(lax.exp_p)(ia.choose((a >= FAR) & (b >= FAR), _log_beta_far(a, b, x_, y_), _log_beta(a, b, x_, y_)))
     # The series increases in x.
     series = _power_series(a[None], (a + b)[None], jnp.stack([x_.lower, x_.upper]), jnp.ones_like(swap)[None])
     value = ia.mul(d, Interval._make(series.lower[0], series.upper[1]))
@@ -181,12 +184,12 @@ def _log_beta(a: Array, b: Array, x: Interval, y: Interval) -> Interval:
     small = a < FAR
     inner, outer = jnp.where(small, a, 1), jnp.where(small, FAR, a)
     total = a + b
-    of_outer, of_b, whole = _each(lambda v: lgamma_positive(v.lower), *map(point, (outer, b, total)))
-    next_a = choose(small, _lgamma_of_next(inner), ia.add(of_outer, elementary(lax.log_p, point(outer))))
+    of_outer, of_b, whole = _each(lambda v: lgamma_positive(v.lower), *map(ia.point, (outer, b, total)))
+    next_a = ia.choose(small, _lgamma_of_next(inner), ia.add(of_outer, rule_for(lax.log_p)(ia.point(outer))))
     # |s·ψ(s)| ≤ s·|log s| + 1 (H. Alzer, Math. Comp. 66 (1997), 373), so this covers the rounding of s = a + b.
     slack = format_of(a.dtype).eps * (total * jnp.abs(jnp.log(total)) + 2)
     whole = Interval._make(*outward(whole.lower, whole.upper, absolute=slack))
-    powers = ia.add(ia.mul(point(a), elementary(lax.log_p, x)), ia.mul(point(b), elementary(lax.log_p, y)))
+    powers = ia.add(ia.mul(ia.point(a), rule_for(lax.log_p)(x)), ia.mul(ia.point(b), rule_for(lax.log_p)(y)))
     return ia.sub(ia.add(powers, whole), ia.add(next_a, of_b))
 
 
@@ -196,13 +199,15 @@ def _log_beta_far(a: Array, b: Array, x: Interval, y: Interval) -> Interval:
     `a·log(x(a+b)/a) + b·log(y(a+b)/b) + ½·log(b/(2πa(a+b))) + …`, where `x(a+b)/a = 1 + Δ/a` and `y(a+b)/b = 1 − Δ/b`
     for Δ = xb − ya.
     """
-    p, q = point(jnp.maximum(a, FAR)), point(jnp.maximum(b, FAR))
+    p, q = ia.point(jnp.maximum(a, FAR)), ia.point(jnp.maximum(b, FAR))
     total = ia.add(p, q)
     delta = ia.sub(ia.mul(x, q), ia.mul(y, p))
-    quotients = [divide(ia.mul(x, total), p), divide(ia.mul(y, total), q)]
-    logs = _log_ratio(_stacked(*quotients), _stacked(divide(delta, p), ia.neg(divide(delta, q))))
+    quotients = [ia.div_by_positive(ia.mul(x, total), p), ia.div_by_positive(ia.mul(y, total), q)]
+    logs = _log_ratio(
+        _stacked(*quotients), _stacked(ia.div_by_positive(delta, p), ia.neg(ia.div_by_positive(delta, q)))
+    )
     powers = ia.add(ia.mul(p, logs[0]), ia.mul(q, logs[1]))
-    root = elementary(lax.log_p, divide(q, ia.scale(ia.mul(p, total), 2 * Fraction(PI))))
+    root = rule_for(lax.log_p)(ia.div_by_positive(q, ia.scale(ia.mul(p, total), 2 * Fraction(PI))))
     of_p, of_q, of_total = _each(stirling_correction, p, q, total)
     corrections = ia.sub(of_total, ia.add(of_p, of_q))
     return ia.add(ia.add(powers, ia.scale(root, Fraction(1, 2))), corrections)

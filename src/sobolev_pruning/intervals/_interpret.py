@@ -23,7 +23,7 @@ from ._continuity import continuous
 from ._decoration import UNBOUNDED, UNDEFINED
 from ._dependence import MARK, joined, spread
 from ._domains import POSITIVE, Domain, domains
-from ._forms import Polynomial, TooLarge, Variable
+from ._forms import Polynomial, TooLarge, Variable, rename
 from ._interval import Interval
 from ._origins import Origin, is_positive
 from ._ranges import Ranges
@@ -183,10 +183,6 @@ class Interpreter:
             node.infinite = 1 if uniform > 0 else -1
         return node
 
-    def interval(self, x: Interval | Ternary, aval: Any) -> Node:
-        """A node for an interval that a user or a rule gives."""
-        return self.new(aval, x)
-
     def in_band(self, node: Node) -> Value:
         """The enclosure of a node, with the empty set where it is nowhere defined."""
         value = self.value(node)
@@ -288,7 +284,7 @@ class Interpreter:
         if primitive.multiple_results:
             results = natural()
             nodes = [self.new(aval, r) for r, aval in zip(results, avals, strict=True)]
-            self.mark(primitive, inputs, params, nodes, formed=False)
+            self.mark(primitive, inputs, params, nodes)
             return nodes
         (aval,) = avals
         node = self._single(primitive, params, inputs, aval, natural)
@@ -315,26 +311,24 @@ class Interpreter:
             if primitive in REARRANGEMENTS:
                 node.infinite = inputs[0].infinite
             node.real = inputs[0].real if primitive in keeps_infinity else True
-            self.mark(primitive, inputs, params, [node], formed=False)
+            self.mark(primitive, inputs, params, [node])
             return node
         depth = 1 + max((n.depth for n in inputs if n._natural is not None), default=0)
         node = Node(aval, self._number(), natural=natural, form=form, depth=depth)
         node.real = inputs[0].real if primitive in keeps_infinity else True
-        self.mark(primitive, inputs, params, [node], formed=True)
+        self.mark(primitive, inputs, params, [node])
         if depth > _MAX_DEPTH:
             self.value(node)
         return node
 
-    def mark(
-        self, primitive: Primitive, inputs: list[Node], params: dict[str, Any], nodes: list[Node], *, formed: bool
-    ) -> None:
+    def mark(self, primitive: Primitive, inputs: list[Node], params: dict[str, Any], nodes: list[Node]) -> None:
         """Marks what is nowhere defined and, if asked for, how well the rest is."""
         self._spread(primitive, inputs, params, nodes)
         inside = primitive in POSITIVE and is_positive(inputs[POSITIVE[primitive]])
         for node in nodes:
             # What has a form is defined wherever its variables are.
-            smooth = formed and (not self.decorated or (node.form is not None and continuous(node.form)))
-            known = inside or smooth
+            formed = node.form is not None
+            known = inside or (node.form is not None and (not self.decorated or continuous(node.form)))
             if primitive in domains and not known:
                 found: Domain = domains[primitive]([*map(self.value, inputs)], params, self.value(node))
                 if not formed and is_float(node.aval):  # integers are always something
@@ -402,24 +396,6 @@ class Interpreter:
         return rename(form, images)
 
 
-def rename(p: Polynomial, images: dict[Variable, Variable]) -> Polynomial:
-    """The polynomial with its variables renamed."""
-    from ._forms import Function, Indicator  # only needed here
-
-    def image(atom: Any) -> Polynomial:
-        match atom:
-            case Variable():
-                return Polynomial.of(images[atom])
-            case Function(name, argument):
-                return Polynomial.of(Function(name, argument.substitute(image)))
-            case Indicator(variable, threshold, strict):
-                return Polynomial.of(Indicator(images[variable], threshold, strict))
-            case _:
-                raise AssertionError(atom)
-
-    return p.substitute(image)
-
-
 def is_key(aval: Any) -> bool:
     """Whether values of this type are random keys."""
     return jnp.issubdtype(aval.dtype, jax.dtypes.extended)
@@ -478,14 +454,13 @@ def point(x: Any) -> Interval:
     return Interval._make(*normalised(array, array))
 
 
-def clean(x: Interval) -> tuple[Interval, Array | None]:
-    """A user's interval without subnormal ends, and whether any entry of it is empty; a point stays one."""
-    if ia.is_point(x):
-        return point(x.lower), None
+def clean(x: Interval) -> tuple[Interval, Array]:
+    """A user's interval without subnormal ends, and whether any entry of it is empty."""
     format_of(x.lower.dtype)
     empty = ~(x.lower <= x.upper)
-    zero = jnp.zeros((), x.lower.dtype)
-    return Interval._make(*normalised(jnp.where(empty, zero, x.lower), jnp.where(empty, zero, x.upper))), empty.any()
+    zero = ia.point(jnp.zeros((), x.lower.dtype))
+    filled = ia.choose(empty, zero, x)
+    return Interval._make(*normalised(filled.lower, filled.upper)), empty.any()
 
 
 def closed(jaxpr: Any) -> ClosedJaxpr:

@@ -27,8 +27,9 @@ from ._balls import Ball
 from ._elementary import evaluate, margin
 from ._interval import Interval
 from ._origins import Layout, is_same, layout_of, same_as
+from ._registry import rule_for
 from ._rounding import format_of, gamma
-from ._univariate import monotone, softplus_range
+from ._univariate import softplus_range
 
 if TYPE_CHECKING:
     from ._interpret import Interpreter, Node
@@ -321,7 +322,7 @@ def softmax(x: Interval, axes: tuple[int, ...]) -> Interval | None:
     if found is None:
         return None
     odds, moved = found
-    return _back(monotone(lax.logistic_p, ia.neg(odds), 0, 1), axes, moved)
+    return _back(rule_for(lax.logistic_p)(ia.neg(odds)), axes, moved)
 
 
 def log_softmax(x: Interval, axes: tuple[int, ...]) -> Interval | None:
@@ -335,11 +336,12 @@ def log_softmax(x: Interval, axes: tuple[int, ...]) -> Interval | None:
 
 def logsumexp(x: Interval, axes: tuple[int, ...]) -> Interval | None:
     """The range of `log Σ exp(x)` along axes; None where sums are too long for a bound."""
+    relative = _error(math.prod(x.shape[k] for k in axes), x.dtype)
+    if relative is None:
+        return None
 
     def at(end: Array) -> Interval:
         merged, _ = _last(end, axes)
-        relative = _error(merged.shape[-1], end.dtype)
-        assert relative is not None
         most = jnp.max(merged, axis=-1)
         total = jnp.sum(_exponentials(merged, most[..., None]), axis=-1)
         value = (_log_ball(total, relative) + balls.point(most)).interval()
@@ -349,7 +351,5 @@ def logsumexp(x: Interval, axes: tuple[int, ...]) -> Interval | None:
             jnp.where(infinite, most, jnp.maximum(value.lower, most)), jnp.where(infinite, most, value.upper)
         )
 
-    if _error(math.prod(x.shape[k] for k in axes), x.dtype) is None:
-        return None
     low = at(x.lower)
     return low if ia.is_point(x) else Interval._make(low.lower, at(x.upper).upper)

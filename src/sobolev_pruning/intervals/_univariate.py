@@ -13,18 +13,17 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.extend.core import Primitive
 from jax.typing import DTypeLike
 
 from . import _arithmetic as ia
 from . import _balls as balls
 from ._activations import known_functions
 from ._algebraic import Critical, Curve, algebraic
-from ._elementary import bounds
 from ._evaluators import U, evaluator
-from ._forms import Atom, Function, Indicator, Polynomial, Variable
+from ._forms import Function, Polynomial, Variable, rename
 from ._identities import APPLY
 from ._interval import Interval
+from ._registry import rule_for
 from ._rounding import bracket
 
 
@@ -48,19 +47,7 @@ def normalise(p: Polynomial) -> Normalised:
 
 def in_u(p: Polynomial) -> Polynomial:
     """A polynomial of one variable with that variable called `U`."""
-    if p.variables == {U}:
-        return p
-
-    def renamed(atom: Atom) -> Polynomial:
-        match atom:
-            case Function(name, argument):
-                return Polynomial.of(Function(name, in_u(argument)))
-            case Indicator(_, threshold, strict):
-                return Polynomial.of(Indicator(U, threshold, strict))
-            case _:
-                return Polynomial.of(U)
-
-    return p.substitute(renamed)
+    return rename(p, dict.fromkeys(p.variables, U))
 
 
 def in_base(p: Polynomial) -> tuple[Polynomial, Variable, Fraction, Fraction]:
@@ -192,21 +179,21 @@ def _one_function(p: Polynomial, x: Interval) -> Interval | None:
         return None
     match f.name:
         case "exp" if d == -c:
-            return ia.scale(monotone(lax.expm1_p, q, -1, None), c)
+            return ia.scale(rule_for(lax.expm1_p)(q), c)
         case "exp":
-            return _plus(ia.scale(monotone(lax.exp_p, q, 0, None), c), d)
+            return _plus(ia.scale(rule_for(lax.exp_p)(q), c), d)
         case "logistic" if d == -c / 2:
-            return ia.scale(monotone(lax.tanh_p, ia.scale(q, Fraction(1, 2)), -1, 1), c / 2)
+            return ia.scale(rule_for(lax.tanh_p)(ia.scale(q, Fraction(1, 2))), c / 2)
         case "logistic" if d == -c:
-            return ia.scale(monotone(lax.logistic_p, ia.neg(q), 0, 1), -c)
+            return ia.scale(rule_for(lax.logistic_p)(ia.neg(q)), -c)
         case "logistic":
-            return _plus(ia.scale(monotone(lax.logistic_p, q, 0, 1), c), d)
+            return _plus(ia.scale(rule_for(lax.logistic_p)(q), c), d)
         case "erf" if d == -c:
-            return ia.scale(_erfc(q), -c)
+            return ia.scale(rule_for(lax.erfc_p)(q), -c)
         case "erf" if d == c:
-            return ia.scale(_erfc(ia.neg(q)), c)
+            return ia.scale(rule_for(lax.erfc_p)(ia.neg(q)), c)
         case "erf":
-            return _plus(ia.scale(monotone(lax.erf_p, q, -1, 1), c), d)
+            return _plus(ia.scale(rule_for(lax.erf_p)(q), c), d)
     return None
 
 
@@ -221,19 +208,6 @@ def plain_range(q: Polynomial, x: Interval) -> Interval | None:
         return None
     power = ia.scale(ia.power(x, powers[0][0][1]), q.terms[powers[0]])
     return _plus(power, q.terms.get((), Fraction(0)))
-
-
-def monotone(primitive: Primitive, q: Interval, least: float | int | None, most: float | int | None) -> Interval:
-    lower, upper = bounds(primitive, (q.lower,), (q.upper,))
-    return Interval._make(
-        lower if least is None else jnp.maximum(lower, least),
-        upper if most is None else jnp.minimum(upper, most),
-    )
-
-
-def _erfc(q: Interval) -> Interval:
-    reversed_ends = Interval._make(q.upper, q.lower)
-    return monotone(lax.erfc_p, reversed_ends, 0, 2)
 
 
 def softplus_range(q: Interval) -> Interval:

@@ -13,9 +13,9 @@ from jax import Array, lax
 from jax.extend.core import Primitive
 
 from .. import _arithmetic as ia
-from .._elementary import evaluate
+from .._elementary import evaluate, margin
 from .._interval import Interval
-from .._registry import UnsupportedPrimitiveError, defrule
+from .._registry import defrule
 from .._rounding import format_of, outward
 
 
@@ -23,10 +23,7 @@ def halves(operation: Callable[[Interval, Interval], Interval], x: Interval, axi
     """The reduction along an axis of positive length by an associative operation, as a tree."""
 
     def cut(x: Interval, first: int, last: int) -> Interval:
-        if ia.is_point(x):
-            part = lax.slice_in_dim(x.lower, first, last, axis=axis)
-            return Interval._make(part, part)
-        return Interval._make(*(lax.slice_in_dim(end, first, last, axis=axis) for end in (x.lower, x.upper)))
+        return ia.each(lambda end: lax.slice_in_dim(end, first, last, axis=axis), x)
 
     while (n := x.shape[axis]) > 1:
         half = n // 2
@@ -37,12 +34,7 @@ def halves(operation: Callable[[Interval, Interval], Interval], x: Interval, axi
                 lax.concatenate([pairs.lower, rest.lower], axis), lax.concatenate([pairs.upper, rest.upper], axis)
             )
         x = pairs
-    return Interval._make(lax.squeeze(x.lower, (axis,)), lax.squeeze(x.upper, (axis,)))
-
-
-def _floats(primitive: Primitive, x: Any) -> None:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise UnsupportedPrimitiveError(f"computes a {primitive.name} of integers that are undecided over the box")
+    return ia.each(lambda end: lax.squeeze(end, (axis,)), x)
 
 
 def product(x: Interval, axes: tuple[int, ...]) -> Interval:
@@ -57,12 +49,10 @@ def product(x: Interval, axes: tuple[int, ...]) -> Interval:
 
 
 def _reduce_prod(primitive: Primitive, x: Interval, *, axes: tuple[int, ...], **params: Any) -> Interval:
-    _floats(primitive, x)
     return product(x, axes)
 
 
 def _cumprod(primitive: Primitive, x: Interval, *, axis: int, reverse: bool, **params: Any) -> Interval:
-    _floats(primitive, x)
     return lax.associative_scan(ia.mul, x, axis=axis, reverse=reverse)
 
 
@@ -73,9 +63,11 @@ def _log_add_exp(x: Interval, y: Interval) -> Interval:
         smaller = jnp.where(jnp.isnan(distance), 0, evaluate(lax.exp_p, -distance))
         return largest + evaluate(lax.log_p, 1 + smaller)
 
-    # The exponential is wrong by 4 eps and, from its argument, by ½ eps·d·e⁻ᵈ; 1 + e⁻ᵈ by one eps; the logarithm,
-    # whose derivative is at most 1, by 4 eps more.
-    lower, upper = outward(bound(x.lower, y.lower), bound(x.upper, y.upper), absolute=12 * format_of(x.dtype).eps)
+    # Of the exponential, at most 1, its margin and, from its argument, ½ eps·d·e⁻ᵈ; of 1 + e⁻ᵈ one eps; the logarithm,
+    # at most 1 as its derivative is, hands them on and has a margin of its own.
+    of_both = margin(lax.exp_p, x.dtype) + margin(lax.log_p, x.dtype)
+    absolute = (of_both + 2) * format_of(x.dtype).eps
+    lower, upper = outward(bound(x.lower, y.lower), bound(x.upper, y.upper), absolute=absolute)
     # The function exceeds the larger of its arguments.
     return Interval._make(jnp.maximum(lower, jnp.maximum(x.lower, y.lower)), upper)
 

@@ -14,7 +14,6 @@ from jax.extend.core import Primitive
 from .. import _arithmetic as ia
 from .._elementary import Margin
 from .._interval import Interval
-from .._pieces import in_format
 from .._registry import defrule
 from .._rounding import format_of, outward
 from .._special_constants import BESSEL_I1E_MAXIMUM
@@ -25,7 +24,7 @@ MARGINS: dict[Primitive, Margin] = {lax.bessel_i0e_p: Margin(8, 8), lax.bessel_i
 
 def _i0e(primitive: Primitive, x: Interval, **params: Any) -> Interval:
     low, upp = primitive.bind(x.magnitude), primitive.bind(x.mignitude)
-    lower, upper = outward(low, upp, ulps=in_format(MARGINS[primitive], x))
+    lower, upper = outward(low, upp, ulps=MARGINS[primitive].of(x.dtype))
     lower = jnp.where(x.magnitude == jnp.inf, 0, jnp.maximum(lower, 0))
     return Interval._make(lower, jnp.minimum(upper, 1))
 
@@ -36,7 +35,7 @@ def _i1e(primitive: Primitive, x: Interval, **params: Any) -> Interval:
     lower, upper = outward(
         jnp.minimum(*ends),
         jnp.maximum(*ends),
-        ulps=in_format(MARGINS[primitive], x),
+        ulps=MARGINS[primitive].of(x.dtype),
         absolute=2 * format_of(x.dtype).tiny,
     )
     lower = jnp.where(x.lower >= 0, jnp.maximum(lower, 0), lower)

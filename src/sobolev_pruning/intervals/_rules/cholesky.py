@@ -27,7 +27,7 @@ from .._interval import Interval
 from .._products import matmul
 from .._registry import defrule, rule_for
 from .._solutions import exact, meet, solution, symmetric
-from .triangular import each, lifted
+from .triangular import lifted
 
 
 def _sqrt(x: Interval) -> Interval:
@@ -35,33 +35,24 @@ def _sqrt(x: Interval) -> Interval:
 
 
 def _columns(a: Interval) -> Interval:
-    divide = rule_for(lax.div_p)
     n = a.shape[-1]
     rows = jnp.arange(n)
     on_diagonal = rows[:, None] == rows[None, :]
 
     def step(s: Interval, j: Array) -> tuple[Interval, Interval]:
-        pivot = each(lambda end: lax.dynamic_slice_in_dim(jnp.diagonal(end, axis1=-2, axis2=-1), j, 1, axis=-1), s)
+        pivot = ia.each(lambda end: lax.dynamic_slice_in_dim(jnp.diagonal(end, axis1=-2, axis2=-1), j, 1, axis=-1), s)
         d = _sqrt(pivot)
-        largest = _sqrt(each(lambda end: jnp.diagonal(end, axis1=-2, axis2=-1), s)).upper
-        column = divide(each(lambda end: lax.dynamic_index_in_dim(end, j, axis=-1, keepdims=False), s), d)
+        largest = _sqrt(ia.each(lambda end: jnp.diagonal(end, axis1=-2, axis2=-1), s)).upper
+        column = ia.div(ia.each(lambda end: lax.dynamic_index_in_dim(end, j, axis=-1, keepdims=False), s), d)
         column = meet(column, symmetric(jnp.maximum(largest, 0)))
         square = ia.power(column, 2)
-        outer = ia.mul(each(lambda end: end[..., :, None], column), each(lambda end: end[..., None, :], column))
-        outer = Interval._make(
-            *(jnp.where(lifted(on_diagonal, a), sq[..., None], out)
-              for sq, out in ((square.lower, outer.lower), (square.upper, outer.upper)))
-        )  # fmt: skip
+        outer = ia.mul(ia.each(lambda end: end[..., :, None], column), ia.each(lambda end: end[..., None, :], column))
+        outer = ia.choose(lifted(on_diagonal, a), ia.each(lambda end: end[..., None], square), outer)
         here, below = lifted(rows == j, column), lifted(rows > j, column)
-        zero = jnp.zeros((), a.dtype)
-        result = Interval._make(
-            *(jnp.where(here, root, jnp.where(below, end, zero))
-              for root, end in ((d.lower, column.lower), (d.upper, column.upper)))
-        )  # fmt: skip
-        return ia.sub(s, outer), result
+        return ia.sub(s, outer), ia.choose(here, d, ia.choose(below, column, ia.point(jnp.zeros((), a.dtype))))
 
-    _, columns = lax.scan(step, Interval._make(a.lower, a.upper), rows)
-    return each(lambda end: jnp.moveaxis(end, 0, -1), columns)
+    _, columns = lax.scan(step, a, rows)
+    return ia.each(lambda end: jnp.moveaxis(end, 0, -1), columns)
 
 
 def _perturbed(a: Interval, factor: Array) -> Interval:
@@ -69,9 +60,9 @@ def _perturbed(a: Interval, factor: Array) -> Interval:
     eye = jnp.broadcast_to(jnp.eye(n, dtype=a.dtype), a.shape)
     inverse = lax.linalg.triangular_solve(factor, eye, left_side=True, lower=True)
     r = exact(jnp.tril(inverse))
-    e = ia.sub(matmul(matmul(r, a), each(lambda end: jnp.swapaxes(end, -1, -2), r)), exact(eye))
+    e = ia.sub(matmul(matmul(r, a), ia.each(lambda end: jnp.swapaxes(end, -1, -2), r)), exact(eye))
     flat = exact(e.magnitude.reshape(*a.shape[:-2], n * n, 1))
-    squared = matmul(each(lambda end: jnp.swapaxes(end, -1, -2), flat), flat).upper  # ε²
+    squared = matmul(ia.each(lambda end: jnp.swapaxes(end, -1, -2), flat), flat).upper  # ε²
     diagonal = jnp.diagonal(r.lower, axis1=-2, axis2=-1)
     known = (squared <= 0.25) & jnp.all(diagonal > 0, axis=-1)[..., None, None]
     # 1.5 > √2 covers the rounding of the product.
@@ -89,7 +80,7 @@ def _low(e: Interval) -> Interval:
     def ends(end: Array) -> Array:
         return jnp.where(lifted(half, e), 0.5 * end, end)
 
-    return each(ends, e)
+    return ia.each(ends, e)
 
 
 def _cholesky(primitive: Primitive, a: Interval, **params: Any) -> Interval:
@@ -98,9 +89,9 @@ def _cholesky(primitive: Primitive, a: Interval, **params: Any) -> Interval:
         return a
     lower = lifted(jnp.tril(jnp.ones((n, n), bool)), a)
     # Only the lower triangle is read.
-    a = each(lambda end: jnp.where(lower, end, jnp.swapaxes(end, -1, -2)), a)
+    a = ia.each(lambda end: jnp.where(lower, end, jnp.swapaxes(end, -1, -2)), a)
     factor = jnp.tril(primitive.bind(a.midpoint, **params))
-    largest = _sqrt(each(lambda end: jnp.diagonal(end, axis1=-2, axis2=-1), a)).upper
+    largest = _sqrt(ia.each(lambda end: jnp.diagonal(end, axis1=-2, axis2=-1), a)).upper
     both = meet(_columns(a), _perturbed(a, factor))
     both = meet(both, symmetric(jnp.broadcast_to(jnp.maximum(largest, 0)[..., None], a.shape)))
     return Interval._make(jnp.where(lower, both.lower, 0), jnp.where(lower, both.upper, 0))

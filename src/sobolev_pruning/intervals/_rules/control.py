@@ -76,11 +76,8 @@ def _run(walk: Interpreter, body: ClosedJaxpr, consts: Sequence[Node], carried: 
 def enclose(body: ClosedJaxpr, operands: list[Any]) -> list[Any]:
     """The enclosures of what a program returns; operands and results are intervals, conditions or exact arrays."""
     walk = Interpreter()
-    avals = [var.aval for var in body.jaxpr.invars]
-    nodes = [
-        walk.interval(x, aval) if isinstance(x, Interval | Ternary) else walk.exact(x, aval)
-        for x, aval in zip(operands, avals, strict=True)
-    ]
+    carried = [Carried(x, None, None) for x in operands]
+    nodes = [unpack(walk, c, var.aval) for c, var in zip(carried, body.jaxpr.invars, strict=True)]
     return [walk.value(node) for node in walk.run(body.jaxpr, body.consts, nodes)]
 
 

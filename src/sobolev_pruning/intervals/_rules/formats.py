@@ -10,15 +10,15 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import Primitive
 
+from .. import _arithmetic as ia
 from .._bits import normalised
 from .._interval import Interval
-from .._pieces import together
 from .._registry import defrule
 from .._rounding import format_of
 
 
 def _stepped(primitive: Primitive, x: Interval, *others: Interval, **params: Any) -> Interval:
-    operands = together(x, *others)
+    operands = ia.together(x, *others)
     low = primitive.bind(*(y.lower for y in operands), **params)
     upp = primitive.bind(*(y.upper for y in operands), **params)
     x = operands[0]

@@ -15,7 +15,6 @@ from jax.extend.core import Primitive
 from .. import _arithmetic as ia
 from .._incomplete import LARGEST, beta_at, gamma_at
 from .._interval import Interval
-from .._pieces import choose, together
 from .._registry import defrule
 
 _UNKNOWN = (0.0, 1.0)
@@ -31,7 +30,7 @@ def _inside(x: Array, high: float) -> Array:
 
 
 def _gamma(_: Primitive, complement: bool, a: Interval, x: Interval, **params: Any) -> Interval:
-    a, x = together(a, x)
+    a, x = ia.together(a, x)
     point = ia.is_point(a) and ia.is_point(x)
     shape, at = (a.lower[None], x.lower[None]) if point else _corners((a.upper, x.lower), (a.lower, x.upper))
     shape, at = jnp.maximum(shape, 0), jnp.maximum(at, 0)
@@ -55,7 +54,7 @@ defrule(lax.igammac_p, _gamma, True)
 
 
 def _beta(_: Primitive, a: Interval, b: Interval, x: Interval, **params: Any) -> Interval:
-    a, b, x = together(a, b, x)
+    a, b, x = ia.together(a, b, x)
     if ia.is_point(a) and ia.is_point(b) and ia.is_point(x):
         first, second, at = a.lower[None], b.lower[None], x.lower[None]
     else:
@@ -63,7 +62,7 @@ def _beta(_: Primitive, a: Interval, b: Interval, x: Interval, **params: Any) ->
     first, second, at = jnp.maximum(first, 0), jnp.maximum(second, 0), jnp.clip(at, 0, 1)
     known = _inside(first, LARGEST) & _inside(second, LARGEST) & _inside(at, 1.0)
     value = beta_at(*(jnp.where(known, v, 0.5) for v in (first, second, at)))
-    value = choose(known, value, Interval._make(*(jnp.full_like(at, end) for end in _UNKNOWN)))
+    value = ia.choose(known, value, Interval._make(*(jnp.full_like(at, end) for end in _UNKNOWN)))
     # The probability of an interval that is empty, and of one that is everything.
     ordinary = _inside(first, jnp.inf) & _inside(second, jnp.inf)
     zero, one = ordinary & (at == 0), ordinary & (at == 1)

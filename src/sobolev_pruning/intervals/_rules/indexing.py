@@ -15,7 +15,7 @@ from .._interval import Interval
 from .._registry import UnsupportedPrimitiveError, definteger
 from .._ternary import Ternary
 from .piecewise import hull_of_possible
-from .structural import _rearranged, gathered
+from .structural import gathered, rearranged
 
 
 def _each(lower: list[Array], upper: list[Array], read: Any) -> Any:
@@ -53,19 +53,19 @@ def _gather(primitive: Primitive, operand: Any, indices: Any, **params: Any) -> 
 
 def _dynamic_slice(primitive: Primitive, operand: Any, *indices: Any, **params: Any) -> Any:
     if not any(isinstance(i, Interval) for i in indices):
-        return _rearranged(primitive, operand, *indices, **params)
+        return rearranged(primitive, operand, *indices, **params)
     pairs = [i if isinstance(i, Interval) else Interval._make(i, i) for i in indices]
     return _each(
         [i.lower for i in pairs],
         [i.upper for i in pairs],
-        lambda index: _rearranged(primitive, operand, *index, **params),
+        lambda index: rearranged(primitive, operand, *index, **params),
     )
 
 
 def _update(primitive: Primitive, operand: Any, *others: Any, **params: Any) -> Any:
     if any(isinstance(i, Interval) for i in others[1:]):
         raise UnsupportedPrimitiveError("writes to a place that is undecided over the box")
-    return _rearranged(primitive, operand, *others, **params)
+    return rearranged(primitive, operand, *others, **params)
 
 
 definteger(lax.gather_p, _gather)

@@ -5,6 +5,7 @@ around: where a result may leave its format, it may be any integer of the format
 """
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,9 +13,10 @@ import numpy as np
 from jax import Array, lax
 from jax.extend.core import Primitive
 
-from .._domains import as_interval
+from .._arithmetic import as_interval
 from .._interval import Interval
 from .._registry import definteger
+from .piecewise import endwise
 
 
 def _checked(lower: Array, upper: Array, fits: Array) -> Interval:
@@ -44,7 +46,7 @@ def _corners(primitive: Primitive, x: Any, y: Any, **params: Any) -> Interval:
     fits = jnp.ones((), bool)
     for (a, b), result in zip(pairs, results, strict=True):
         fits &= _fits(primitive, a, b, result)
-    return _checked(_least(results), _most(results), fits)
+    return _checked(reduce(jnp.minimum, results), reduce(jnp.maximum, results), fits)
 
 
 def _fits(primitive: Primitive, a: Array, b: Array, result: Array) -> Array:
@@ -57,35 +59,12 @@ def _fits(primitive: Primitive, a: Array, b: Array, result: Array) -> Array:
     return _within(_approximate(a) * _approximate(b), result.dtype)
 
 
-def _least(values: list[Array]) -> Array:
-    result = values[0]
-    for value in values[1:]:
-        result = jnp.minimum(result, value)
-    return result
-
-
-def _most(values: list[Array]) -> Array:
-    result = values[0]
-    for value in values[1:]:
-        result = jnp.maximum(result, value)
-    return result
-
-
 for _primitive in (lax.add_p, lax.sub_p, lax.mul_p):
     definteger(_primitive, _corners)
 
 
-def _increasing(primitive: Primitive, *operands: Any, **params: Any) -> Interval:
-    pairs = [as_interval(x) for x in operands]
-    return Interval._make(
-        primitive.bind(*(x.lower for x in pairs), **params), primitive.bind(*(x.upper for x in pairs), **params)
-    )
-
-
-for _primitive in (
-    lax.max_p, lax.min_p, lax.clamp_p, lax.sign_p, lax.reduce_max_p, lax.reduce_min_p, lax.cummax_p, lax.cummin_p
-):  # fmt: skip
-    definteger(_primitive, _increasing)
+for _primitive in (lax.max_p, lax.min_p, lax.clamp_p, lax.sign_p):
+    definteger(_primitive, endwise)
 
 
 def _decreasing(primitive: Primitive, x: Interval, **params: Any) -> Interval:
@@ -115,7 +94,9 @@ def _quotient(primitive: Primitive, x: Any, y: Any, **params: Any) -> Interval:
     low, upp = jnp.where(apart, y.lower, one), jnp.where(apart, y.upper, one)
     results = [primitive.bind(a, b, **params) for a in (x.lower, x.upper) for b in (low, upp)]
     # The least integer divided by −1 does not fit.
-    return _checked(_least(results), _most(results), apart & (x.lower > jnp.iinfo(x.dtype).min))
+    return _checked(
+        reduce(jnp.minimum, results), reduce(jnp.maximum, results), apart & (x.lower > jnp.iinfo(x.dtype).min)
+    )
 
 
 definteger(lax.div_p, _quotient)

@@ -38,7 +38,7 @@ defrule(lax.sub_p, _sub)
 defrule(lax.neg_p, _neg)
 
 
-def _summed(sums: Any, n: int, x: Interval) -> Interval:
+def summed(sums: Any, n: int, x: Interval) -> Interval:
     def bound(end: Array) -> tuple[Array, Array]:
         magnitude = sums(jnp.abs(end))
         relative = gamma(n, x.dtype)
@@ -54,11 +54,11 @@ def _summed(sums: Any, n: int, x: Interval) -> Interval:
 
 def _reduce_sum(primitive: Primitive, x: Interval, *, axes: tuple[SupportsIndex, ...], **params: Any) -> Interval:
     n = int(np.prod([x.shape[a] for a in axes]))
-    return _summed(lambda end: primitive.bind(end, axes=axes, **params), max(n, 1), x)
+    return summed(lambda end: primitive.bind(end, axes=axes, **params), max(n, 1), x)
 
 
 def _cumsum(primitive: Primitive, x: Interval, *, axis: int, **params: Any) -> Interval:
-    return _summed(lambda end: primitive.bind(end, axis=axis, **params), x.shape[axis] + 1, x)
+    return summed(lambda end: primitive.bind(end, axis=axis, **params), x.shape[axis] + 1, x)
 
 
 defrule(lax.reduce_sum_p, _reduce_sum)

@@ -14,11 +14,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend.core import Primitive
 
-from .._arithmetic import is_point
+from .._arithmetic import as_interval, is_point
 from .._continuity import continuous
 from .._decoration import DISCONTINUOUS
 from .._dependence import MARK
-from .._domains import as_interval
 from .._interval import Interval
 from .._registry import UnsupportedPrimitiveError, definteger, defrule, defstructured
 from .._ternary import Ternary, ternary
@@ -213,11 +212,16 @@ def _absolute(_: Primitive, x: Interval, **params: Any) -> Interval:
     return Interval._make(x.mignitude, x.magnitude)
 
 
-def _endwise(primitive: Primitive, *operands: Interval, **params: Any) -> Interval:
-    """Nondecreasing in every operand, and exact."""
+def endwise(primitive: Primitive, *operands: Any, **params: Any) -> Any:
+    """Nondecreasing in every operand, and exact; of conditions, false comes before true."""
+    if any(isinstance(x, Ternary) for x in operands):
+        pairs = [ternary(x) for x in operands]
+        low = primitive.bind(*(~x.can_be_false for x in pairs), **params)
+        return Ternary(primitive.bind(*(x.can_be_true for x in pairs), **params), ~low)
+    pairs = [as_interval(x) for x in operands]
+    low = primitive.bind(*(x.lower for x in pairs), **params)
     return Interval._make(
-        primitive.bind(*(x.lower for x in operands), **params),
-        primitive.bind(*(x.upper for x in operands), **params),
+        low, low if all(map(is_point, pairs)) else primitive.bind(*(x.upper for x in pairs), **params)
     )
 
 
@@ -232,4 +236,4 @@ ENDWISE: tuple[Primitive, ...] = (
     lax.round_p,
 )
 for _primitive in ENDWISE:
-    defrule(_primitive, _endwise)
+    defrule(_primitive, endwise)

@@ -15,7 +15,7 @@ from jax.extend.core import Primitive
 from .._interval import Interval
 from .._ranks import hull_of, reverse_order, winners
 from .._registry import defrule
-from .linear import _summed
+from .linear import summed
 from .windows import windows
 
 
@@ -45,7 +45,7 @@ def _scatter(_: Primitive, source: Interval, x: Interval, *, select_prim: Primit
     def collected(end: Array) -> Array:
         return jnp.zeros(x.size + 1, x.dtype).at[positions].add(end)[:-1].reshape(x.shape)
 
-    return _summed(collected, most, given)
+    return summed(collected, most, given)
 
 
 defrule(lax.select_and_gather_add_p, _gather)

@@ -6,6 +6,7 @@ defined for x > 0, nondecreasing in x for p ≥ 0 and nonincreasing for p ≤ 0,
 are measured.
 """
 
+from functools import reduce
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,11 +17,10 @@ from .. import _arithmetic as ia
 from .._elementary import bounds
 from .._interval import Interval
 from .._registry import defrule
-from .bilinear import _reciprocal
 
 
 def _integer_pow(_: Primitive, x: Interval, *, y: int, **params: Any) -> Interval:
-    return ia.power(x, y) if y >= 0 else _reciprocal(ia.power(x, -y))
+    return ia.power(x, y) if y >= 0 else ia.reciprocal(ia.power(x, -y))
 
 
 def _square(_: Primitive, x: Interval, **params: Any) -> Interval:
@@ -33,24 +33,21 @@ defrule(lax.square_p, _square)
 
 def _pow(primitive: Primitive, x: Interval, y: Any, **params: Any) -> Interval:
     if not isinstance(y, Interval):  # an integer exponent: as a real number, for positive bases
-        exponent = y.astype(x.dtype)
-        y = Interval._make(exponent, exponent)
+        y = ia.point(y.astype(x.dtype))
+    x, y = ia.together(x, y)
     # For negative bases the power of a real number is defined only for integer exponents; nothing is known of others.
     undefined = x.lower < 0
     zero = jnp.zeros((), x.dtype)
     low, upp = jnp.maximum(x.lower, zero), jnp.maximum(x.upper, zero)
-    y = Interval._make(*(jnp.broadcast_to(e, low.shape) for e in (y.lower, y.upper))) if y.shape != x.shape else y
     if ia.is_point(x) and ia.is_point(y):
         lower, upper = bounds(primitive, (low, y.lower), (low, y.lower))
     else:
         # The least value is at one of the ends of y for the x that makes it least, and so is the greatest.
         corners = [
-            bounds(primitive, (jnp.where(e >= 0, a, b), e), (jnp.where(e >= 0, b, a), e))
-            for a, b in [(low, upp)]
+            bounds(primitive, (jnp.where(e >= 0, low, upp), e), (jnp.where(e >= 0, upp, low), e))
             for e in ((y.lower,) if ia.is_point(y) else (y.lower, y.upper))
         ]
-        lower = jnp.minimum(*(c[0] for c in corners)) if len(corners) > 1 else corners[0][0]
-        upper = jnp.maximum(*(c[1] for c in corners)) if len(corners) > 1 else corners[0][1]
+        lower, upper = reduce(jnp.minimum, (c[0] for c in corners)), reduce(jnp.maximum, (c[1] for c in corners))
     lower = jnp.where(undefined, -jnp.inf, jnp.maximum(lower, 0))
     return Interval._make(lower, jnp.where(undefined, jnp.inf, upper))
 

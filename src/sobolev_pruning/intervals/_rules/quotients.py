@@ -19,7 +19,6 @@ from .. import _arithmetic as ia
 from .._bits import normalised
 from .._elementary import Margin
 from .._interval import Interval
-from .._pieces import in_format, point, together
 from .._registry import defrule
 from .._rounding import format_of, outward
 from .._special_constants import PI
@@ -32,7 +31,7 @@ def _angle(primitive: Primitive, y: Array, x: Array) -> Interval:
     """The angle of a point other than (0, 0), exact on the axes up to the rounding of π."""
     value = primitive.bind(y, x)
     # A quotient that underflows is flushed to zero.
-    lower, upper = outward(value, value, ulps=in_format(ATAN2, point(x)), absolute=2 * format_of(x.dtype).tiny)
+    lower, upper = outward(value, value, ulps=ATAN2.of(x.dtype), absolute=2 * format_of(x.dtype).tiny)
     pi = ia.constant(Fraction(PI), x.dtype)
     half = ia.constant(Fraction(PI) / 2, x.dtype)
     lower = jnp.where(y >= 0, jnp.maximum(lower, 0), jnp.maximum(lower, -pi.upper))
@@ -48,7 +47,7 @@ def _angle(primitive: Primitive, y: Array, x: Array) -> Interval:
 
 
 def _atan2(primitive: Primitive, y: Interval, x: Interval, **params: Any) -> Interval:
-    y, x = together(y, x)
+    y, x = ia.together(y, x)
     above = _atan2_above(primitive, y, x)
     below = ia.neg(_atan2_above(primitive, ia.neg(y), x))
     pi = ia.constant(Fraction(PI), x.dtype).upper
@@ -75,7 +74,7 @@ defrule(lax.atan2_p, _atan2)
 
 
 def _rem(primitive: Primitive, x: Interval, y: Interval, **params: Any) -> Interval:
-    x, y = together(x, y)
+    x, y = ia.together(x, y)
     divisor = Interval._make(y.mignitude, y.magnitude)
     right = _rem_positive(primitive, Interval._make(jnp.maximum(x.lower, 0), jnp.maximum(x.upper, 0)), divisor)
     left = _rem_positive(primitive, Interval._make(jnp.maximum(-x.upper, 0), jnp.maximum(-x.lower, 0)), divisor)

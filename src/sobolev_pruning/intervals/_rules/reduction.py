@@ -1,6 +1,7 @@
 """Interval rules for reductions by order: maximum and minimum along axes.
 
-Both are nondecreasing in every entry and exact. Products along an axis are left out: their signs need all corners.
+Both are nondecreasing in every entry and exact. `associative.py` has products along an axis, whose signs need all
+corners.
 """
 
 from typing import Any
@@ -8,9 +9,9 @@ from typing import Any
 from jax import lax
 from jax.extend.core import Primitive
 
-from .._interval import Interval
-from .._registry import defrule
+from .._registry import definteger, defrule
 from .._ternary import Ternary
+from .piecewise import endwise
 
 ORDERED: tuple[Primitive, ...] = (
     lax.reduce_max_p,
@@ -20,12 +21,9 @@ ORDERED: tuple[Primitive, ...] = (
 )
 
 
-def _ordered(primitive: Primitive, x: Interval, **params: Any) -> Interval:
-    return Interval._make(primitive.bind(x.lower, **params), primitive.bind(x.upper, **params))
-
-
 for _primitive in ORDERED:
-    defrule(_primitive, _ordered)
+    defrule(_primitive, endwise)
+    definteger(_primitive, endwise)
 
 
 def _all(primitive: Primitive, x: Any, **params: Any) -> Any:

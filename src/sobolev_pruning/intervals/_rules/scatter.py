@@ -1,8 +1,8 @@
 """Interval rules for scatters that combine: extremes, products, and replacement; `linear.py` has sums.
 
 Indices are exact, so both ends go to the same places; those out of bounds are treated as the mode says. Several updates
-may fall on one entry: extremes are exact, and the product of all factors of an
-entry is a product of intervals, which is associative.
+may fall on one entry: extremes are exact, and the product of all factors of an entry is a product of intervals, which
+is associative.
 """
 
 from typing import Any
@@ -15,33 +15,16 @@ from jax.extend.core import Primitive
 from .. import _arithmetic as ia
 from .._interval import Interval
 from .._registry import UnsupportedPrimitiveError, definteger, defrule
-from .structural import _rearranged
-
-
-def _exact_indices(indices: Any) -> None:
-    if isinstance(indices, Interval):
-        raise UnsupportedPrimitiveError("writes to a place that is undecided over the box")
-
-
-def _floats(primitive: Primitive, x: Any, updates: Any) -> None:
-    if not all(isinstance(v, Interval) and jnp.issubdtype(v.dtype, jnp.floating) for v in (x, updates)):
-        raise UnsupportedPrimitiveError(f"computes a {primitive.name} of integers that are undecided over the box")
+from .piecewise import endwise
+from .structural import rearranged
 
 
 def _scatter(primitive: Primitive, x: Any, indices: Any, updates: Any, *, update_jaxpr: Any, **params: Any) -> Any:
-    _exact_indices(indices)
+    if isinstance(indices, Interval):
+        raise UnsupportedPrimitiveError("writes to a place that is undecided over the box")
     if update_jaxpr is not None:
         raise UnsupportedPrimitiveError("applies a function to the entries at indices")
-    return _rearranged(primitive, x, indices, updates, update_jaxpr=None, **params)
-
-
-def _scatter_extreme(primitive: Primitive, x: Any, indices: Any, updates: Any, **params: Any) -> Interval:
-    _exact_indices(indices)
-    first, second = (v if isinstance(v, Interval) else Interval._make(v, v) for v in (x, updates))
-    return Interval._make(
-        primitive.bind(first.lower, indices, second.lower, **params),
-        primitive.bind(first.upper, indices, second.upper, **params),
-    )
+    return rearranged(primitive, x, indices, updates, update_jaxpr=None, **params)
 
 
 def targets(shape: tuple[int, ...], indices: Array, updates: tuple[int, ...], dimension_numbers: Any, mode: Any) -> Any:
@@ -63,24 +46,18 @@ def targets(shape: tuple[int, ...], indices: Array, updates: tuple[int, ...], di
 def _scatter_mul(
     primitive: Primitive, x: Interval, indices: Any, updates: Interval, *, dimension_numbers: Any, mode: Any, **_: Any
 ) -> Interval:
-    _exact_indices(indices)
-    _floats(primitive, x, updates)
     where = targets(x.shape, indices, updates.shape, dimension_numbers, mode).reshape(-1)
     if where.size == 0:
         return x
     # Factors of one entry are brought together, and multiplied within their segment.
     order = jnp.argsort(where)
     where = where[order]
-    factors = Interval._make(updates.lower.reshape(-1)[order], updates.upper.reshape(-1)[order])
+    factors = ia.each(lambda end: end.reshape(-1)[order], updates)
     starts = jnp.concatenate([jnp.ones(1, bool), where[1:] != where[:-1]])
 
     def join(first: tuple[Interval, Array], second: tuple[Interval, Array]) -> tuple[Interval, Array]:
         (x, begun), (y, begins) = first, second
-        xy = ia.mul(x, y)
-        return (
-            Interval._make(jnp.where(begins, y.lower, xy.lower), jnp.where(begins, y.upper, xy.upper)),
-            begun | begins,
-        )
+        return ia.choose(begins, y, ia.mul(x, y)), begun | begins
 
     products, _starts = lax.associative_scan(join, (factors, starts))
     ends = jnp.concatenate([starts[1:], jnp.ones(1, bool)])
@@ -89,12 +66,12 @@ def _scatter_mul(
     one = jnp.ones(x.size + 1, x.dtype)
     total = Interval._make(one.at[place].set(products.lower), one.at[place].set(products.upper))
     hit = jnp.zeros(x.size + 1, bool).at[place].set(True)[:-1].reshape(x.shape)
-    result = ia.mul(x, Interval._make(total.lower[:-1].reshape(x.shape), total.upper[:-1].reshape(x.shape)))
-    return Interval._make(jnp.where(hit, result.lower, x.lower), jnp.where(hit, result.upper, x.upper))
+    result = ia.mul(x, ia.each(lambda end: end[:-1].reshape(x.shape), total))
+    return ia.choose(hit, result, x)
 
 
 defrule(lax.scatter_p, _scatter)
 definteger(lax.scatter_p, _scatter)
 defrule(lax.scatter_mul_p, _scatter_mul)
-defrule(lax.scatter_min_p, _scatter_extreme)
-defrule(lax.scatter_max_p, _scatter_extreme)
+defrule(lax.scatter_min_p, endwise)
+defrule(lax.scatter_max_p, endwise)

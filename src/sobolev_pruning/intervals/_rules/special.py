@@ -26,7 +26,6 @@ from jax.extend.core import Primitive
 from .. import _arithmetic as ia
 from .._gamma import digamma_at, lgamma_at, lgamma_minima, zeta_at
 from .._interval import Interval
-from .._pieces import choose, constant, divide, elementary, point, together
 from .._registry import defrule, rule_for
 from .._rounding import bracket, format_of, outward
 from .._special_constants import PI
@@ -88,7 +87,7 @@ defrule(lax.digamma_p, _digamma)
 
 
 def _zeta(_: Primitive, s: Interval, q: Interval, **params: Any) -> Interval:
-    s, q = together(s, q)
+    s, q = ia.together(s, q)
     one, tiny = jnp.ones((), s.dtype), format_of(q.dtype).tiny
     next_to_one = 1 + format_of(s.dtype).eps
     s_low, s_upp = (jnp.where(end > 1, end, next_to_one) for end in (s.lower, s.upper))
@@ -96,11 +95,11 @@ def _zeta(_: Primitive, s: Interval, q: Interval, **params: Any) -> Interval:
     # ζ is convex in s: a sum of exponentials. The first summand, at its least, and the others at theirs: ζ(s, q) =
     # q⁻ˢ + ζ(s, q + 1).
     small = jnp.where(q_upp < 1, q_upp, one)
-    next_q = ia.add(point(small), constant(1, small)).upper
+    next_q = ia.add(ia.point(small), ia.constant(1, small.dtype)).upper
     values = zeta_at(jnp.stack([s_low, s_upp, s_upp, s_upp]), jnp.stack([q_low, q_low, q_upp, next_q]))
     upper = jnp.where(s.upper == jnp.inf, values.upper[0], jnp.maximum(values.upper[0], values.upper[1]))
-    split = ia.add(rule_for(lax.pow_p)(point(small), point(-s_low)), values[3])
-    least = choose((q_upp < 1) & (s_low < s_upp), split, values[2])
+    split = ia.add(rule_for(lax.pow_p)(ia.point(small), ia.point(-s_low)), values[3])
+    least = ia.choose((q_upp < 1) & (s_low < s_upp), split, values[2])
     endless = s.upper == jnp.inf
     lower = jnp.where(endless | (q.upper == jnp.inf), 0, jnp.maximum(least.lower, 0))
     upper = jnp.where((s.lower <= 1) | (q.lower <= 0) | (endless & (q.lower < 1)), jnp.inf, upper)
@@ -115,12 +114,12 @@ def _unbounded_where(condition: Array, x: Interval) -> Interval:
 
 def _polygamma(_: Primitive, n: Interval, x: Interval, **params: Any) -> Interval:
     known = n.lower
-    n, x = together(n, x)
+    n, x = ia.together(n, x)
     orders = [_polygamma_of_positive_order(n, x)]
     if isinstance(known, Tracer) or not np.all(np.asarray(known) > 0):
         orders.append(_digamma(lax.digamma_p, x))
     integral = (n.lower == n.upper) & (n.lower == jnp.floor(n.lower)) & (n.lower >= 0)
-    result = orders[0] if len(orders) == 1 else choose(n.lower == 0, orders[1], orders[0])
+    result = orders[0] if len(orders) == 1 else ia.choose(n.lower == 0, orders[1], orders[0])
     return _unbounded_where(~integral, result)
 
 
@@ -153,14 +152,14 @@ def _erf_inverse_at(primitive: Primitive, y: Array) -> Interval:
     """`erf⁻¹(y)` for |y| < 1."""
     magnitude = jnp.abs(y)
     eps = format_of(y.dtype).eps
-    slope = elementary(lax.sqrt_p, constant(Fraction(PI) / 4, y))
+    slope = rule_for(lax.sqrt_p)(ia.constant(Fraction(PI) / 4, y.dtype))
     # The first terms of its Maclaurin series (DLMF 7.17.2), where XLA's relative error is large.
     square = magnitude * magnitude
     series = slope.lower * magnitude * (1 + square * (0.261799388 + square * (0.143931731 + square * 0.097663620)))
     z = jnp.where(magnitude < 2**-4, series, jnp.abs(primitive.bind(y)))
-    residual = ia.sub(rule_for(lax.erf_p)(point(z)), point(magnitude))
+    residual = ia.sub(rule_for(lax.erf_p)(ia.point(z)), ia.point(magnitude))
     # 1 − y is exact for y ≥ ½.
-    complement = ia.sub(point(1 - magnitude), rule_for(lax.erfc_p)(point(z)))
+    complement = ia.sub(ia.point(1 - magnitude), rule_for(lax.erfc_p)(ia.point(z)))
     better = magnitude >= 0.5
     low = jnp.where(better, jnp.maximum(residual.lower, complement.lower), residual.lower)
     upp = jnp.where(better, jnp.minimum(residual.upper, complement.upper), residual.upper)
@@ -170,18 +169,18 @@ def _erf_inverse_at(primitive: Primitive, y: Array) -> Interval:
     radius = jnp.minimum(2 * slope.upper * residual.magnitude * jnp.exp(z * z) + 8 * eps * z, z / 256)
     first, last = z - radius, z + radius
     exponent = ia.neg(ia.power(Interval._make(first, last), 2))
-    derivative = divide(elementary(lax.exp_p, exponent), slope)
-    step = ia.sub(point(z), divide(residual, derivative))
+    derivative = ia.div_by_positive(rule_for(lax.exp_p)(exponent), slope)
+    step = ia.sub(ia.point(z), ia.div_by_positive(residual, derivative))
     proved = (step.lower >= first) & (step.upper <= last)
     lower = jnp.where(proved, step.lower, 0)
     upper = jnp.where(proved, step.upper, jnp.inf)
     # erf⁻¹(y)/(½√π·y) − 1 is a power series in y² with positive coefficients, and less than 0.27·y² at y = 1/16.
-    linear = ia.mul(slope, point(magnitude))
+    linear = ia.mul(slope, ia.point(magnitude))
     lower = jnp.where(magnitude < eps**0.5, linear.lower, lower)
     upper = jnp.where(magnitude < eps**0.5, outward(linear.upper, linear.upper)[1], upper)
     zero = magnitude == 0
     lower, upper = jnp.where(zero, 0, jnp.maximum(lower, 0)), jnp.where(zero, 0, upper)
-    return choose(y >= 0, Interval._make(lower, upper), Interval._make(-upper, -lower))
+    return ia.choose(y >= 0, Interval._make(lower, upper), Interval._make(-upper, -lower))
 
 
 def _erf_inv(primitive: Primitive, y: Interval, **params: Any) -> Interval:

@@ -52,7 +52,7 @@ def _ends(operands: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
     return lower, upper
 
 
-def _rearranged(primitive: Primitive, *operands: Any, **params: Any) -> Any:
+def rearranged(primitive: Primitive, *operands: Any, **params: Any) -> Any:
     intervals = [x for x in operands if isinstance(x, Interval)]
     ternaries = [x for x in operands if isinstance(x, Ternary)]
     if ternaries and any(not isinstance(x, Ternary) and x.dtype == bool for x in operands):
@@ -67,7 +67,7 @@ def _rearranged(primitive: Primitive, *operands: Any, **params: Any) -> Any:
 
 
 def gathered(primitive: Primitive, *operands: Any, **params: Any) -> Any:
-    result = _rearranged(primitive, *operands, **params)
+    result = rearranged(primitive, *operands, **params)
     if isinstance(result, Interval) and jnp.issubdtype(result.dtype, jnp.floating):
         # An index out of bounds may have filled an entry with NaN.
         return Interval._make(*unbounded_if_nan(result.lower, result.upper))
@@ -87,13 +87,13 @@ def _many_results(primitive: Primitive, *operands: Any, **params: Any) -> list[A
 
 
 for _primitive in (*ONE_OPERAND, *MANY_OPERANDS):
-    defrule(_primitive, gathered if _primitive is lax.gather_p else _rearranged)
+    defrule(_primitive, gathered if _primitive is lax.gather_p else rearranged)
 for _primitive in MANY_RESULTS:
     defrule(_primitive, _many_results)
 INDEXED = (lax.gather_p, lax.dynamic_slice_p, lax.dynamic_update_slice_p)
 for _primitive in (*ONE_OPERAND, *MANY_OPERANDS):
     if _primitive not in INDEXED:
-        definteger(_primitive, _rearranged)
+        definteger(_primitive, rearranged)
 for _primitive in MANY_RESULTS:
     definteger(_primitive, _many_results)
 

@@ -20,11 +20,10 @@ from .. import _arithmetic as ia
 from .. import _interpret
 from .._interval import Interval
 from .._ranks import is_exact, winners
-from .._registry import UnsupportedPrimitiveError, definteger, defrule, rule_for
+from .._registry import UnsupportedPrimitiveError, definteger, defrule
 from .._rounding import unbounded_if_nan
 from .._solutions import meet, solution, symmetric
 from .control import enclose
-from .triangular import each
 
 
 def _linear_solve(_: Primitive, *operands: Any, const_lengths: Any, jaxprs: Any, **params: Any) -> list[Interval]:
@@ -59,7 +58,7 @@ def _dense(matvec: Any, consts: list[Any], right: list[Interval]) -> list[Interv
         return flat(enclose(matvec, [*consts, *parts]))
 
     columns = jax.vmap(column)(jnp.eye(sum(sizes), dtype=dtype))
-    x = _solve(each(lambda end: end.T, columns), each(lambda end: end[:, None], flat(right)))
+    x = _solve(ia.each(lambda end: end.T, columns), ia.each(lambda end: end[:, None], flat(right)))
     return [
         Interval._make(low.reshape(b.shape), upp.reshape(b.shape))
         for low, upp, b in zip(jnp.split(x.lower[:, 0], splits), jnp.split(x.upper[:, 0], splits), right, strict=True)
@@ -102,15 +101,15 @@ def _along_one_axis(matvec: Any, consts: list[Any], right: list[Interval]) -> In
         return None
     (b,) = right
     for permutation in reversed(moves):
-        b = each(functools.partial(jnp.transpose, axes=tuple(np.argsort(permutation))), b)
+        b = ia.each(functools.partial(jnp.transpose, axes=tuple(np.argsort(permutation))), b)
     k = len(a_batch)
     if x_first:  # the free axis of the matrix comes last
-        b = each(lambda end: jnp.moveaxis(end, -1, k), b)
+        b = ia.each(lambda end: jnp.moveaxis(end, -1, k), b)
     n, shape = a.shape[a_contract[0]], b.shape
-    a = each(lambda end: jnp.transpose(end, (*a_batch, *a_free, *a_contract)), a)
-    b = each(lambda end: end.reshape(*shape[:k], n, -1), b)
+    a = ia.each(lambda end: jnp.transpose(end, (*a_batch, *a_free, *a_contract)), a)
+    b = ia.each(lambda end: end.reshape(*shape[:k], n, -1), b)
     order = tuple(np.argsort((*x_batch, *x_contract, *x_free)))
-    return each(lambda end: end.reshape(shape).transpose(order), _solve(a, b))
+    return ia.each(lambda end: end.reshape(shape).transpose(order), _solve(a, b))
 
 
 def _constant(matvec: Any, consts: list[Any], names: list[Var], var: Any) -> Interval:
@@ -132,32 +131,28 @@ def _rows(x: Array, first: Array, second: Array) -> Array:
 
 def _eliminated(a: Interval) -> tuple[Interval, Array, Array, Array]:
     """One matrix: both factors in one array, pivots, permutation, and whether every pivot was certain."""
-    divide = rule_for(lax.div_p)
     m, n = a.shape
     rows, columns = jnp.arange(m), jnp.arange(n)
 
     def step(state: Any, k: Array) -> tuple[Any, Array]:
         s, permutation, certain = state
-        column = each(lambda end: end[:, k], s)
+        column = ia.each(lambda end: end[:, k], s)
         size = Interval._make(jnp.where(rows < k, -1, column.mignitude), jnp.where(rows < k, -1, column.magnitude))
         can, must = winners(size)
         pivot = jnp.argmax(can)
-        s = each(lambda end: _rows(end, k, pivot), s)
+        s = ia.each(lambda end: _rows(end, k, pivot), s)
         permutation = _rows(permutation, k, pivot)
-        factors = divide(each(lambda end: end[:, k], s), each(lambda end: end[k, k], s))
+        factors = ia.div(ia.each(lambda end: end[:, k], s), ia.each(lambda end: end[k, k], s))
         # A multiplier is at most 1, also where the pivot may be zero.
         factors = meet(factors, Interval._make(jnp.full(m, -1.0, a.dtype), jnp.full(m, 1.0, a.dtype)))
-        outer = ia.mul(each(lambda end: end[:, None], factors), each(lambda end: end[k][None, :], s))
+        outer = ia.mul(ia.each(lambda end: end[:, None], factors), ia.each(lambda end: end[k][None, :], s))
         rest = ia.sub(s, outer)
         below = (rows > k)[:, None]
         right, here = (columns > k)[None, :], (columns == k)[None, :]
-        s = Interval._make(
-            *(jnp.where(below & right, r, jnp.where(below & here, f[:, None], old))
-              for r, f, old in ((rest.lower, factors.lower, s.lower), (rest.upper, factors.upper, s.upper)))
-        )  # fmt: skip
+        s = ia.choose(below & right, rest, ia.choose(below & here, ia.each(lambda end: end[:, None], factors), s))
         return (s, permutation, certain & must[pivot]), pivot.astype(np.int32)
 
-    state = (Interval._make(a.lower, a.upper), jnp.arange(m, dtype=np.int32), jnp.ones((), bool))
+    state = (a, jnp.arange(m, dtype=np.int32), jnp.ones((), bool))
     (s, permutation, certain), pivots = lax.scan(step, state, jnp.arange(min(m, n)))
     return s, pivots, permutation, certain
 
@@ -165,18 +160,15 @@ def _eliminated(a: Interval) -> tuple[Interval, Array, Array, Array]:
 def _lu(primitive: Primitive, a: Interval, **params: Any) -> list[Interval]:
     m, n = a.shape[-2:]
     batch = a.shape[:-2]
-    one = each(lambda end: end.reshape(-1, m, n), a)
-    s, pivots, permutation, certain = jax.vmap(_eliminated)(Interval._make(one.lower, one.upper))
+    one = ia.each(lambda end: end.reshape(-1, m, n), a)
+    s, pivots, permutation, certain = jax.vmap(_eliminated)(one)
     row, column = jnp.arange(m)[:, None], jnp.arange(n)[None, :]
     # Exact powers, which exp2 does not give; of no use after so many rows.
     growth = np.where(np.arange(m) <= 100, np.ldexp(1.0, np.minimum(np.arange(m), 100)), np.inf)
     largest = jnp.asarray(growth, a.dtype)[None, :, None] * one.magnitude.max(1, keepdims=True)
     unknown = symmetric(jnp.where((row > column)[None], jnp.ones((), a.dtype), largest))
     unknown = Interval._make(*unbounded_if_nan(unknown.lower, unknown.upper))
-    s = Interval._make(
-        *(jnp.where(certain[:, None, None], end, out)
-          for end, out in ((meet(s, unknown).lower, unknown.lower), (meet(s, unknown).upper, unknown.upper)))
-    )  # fmt: skip
+    s = ia.choose(certain[:, None, None], meet(s, unknown), unknown)
     first = jnp.arange(pivots.shape[1], dtype=np.int32)[None]
     known = certain[:, None]
 
@@ -184,7 +176,7 @@ def _lu(primitive: Primitive, a: Interval, **params: Any) -> list[Interval]:
         return x.reshape(*batch, *shape)
 
     return [
-        each(lambda end: shaped(end, m, n), s),
+        ia.each(lambda end: shaped(end, m, n), s),
         Interval._make(
             shaped(jnp.where(known, pivots, first), -1), shaped(jnp.where(known, pivots, np.int32(m - 1)), -1)
         ),

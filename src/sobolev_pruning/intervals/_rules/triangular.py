@@ -14,14 +14,8 @@ from jax.extend.core import Primitive
 
 from .. import _arithmetic as ia
 from .._interval import Interval
-from .._registry import defrule, rule_for
+from .._registry import defrule
 from .._solutions import meet, solution
-
-
-def each(f: Any, x: Interval) -> Interval:
-    """An exact rearrangement of both ends; a point stays one."""
-    low = f(x.lower)
-    return Interval._make(low, low if ia.is_point(x) else f(x.upper))
 
 
 def _row(x: Array, j: Array) -> Array:
@@ -30,24 +24,20 @@ def _row(x: Array, j: Array) -> Array:
 
 def substitution(a: Interval, b: Interval) -> Interval:
     """Forward substitution in `a·x = b` for lower triangular `a (..., n, n)` and `b (..., n, m)`, column by column."""
-    divide = rule_for(lax.div_p)
     n = a.shape[-1]
     rows = jnp.arange(n)[:, None]
 
     def step(rest: Interval, column: Any) -> tuple[Interval, Interval]:
         j, ends = column
-        col = each(lambda end: end[..., None], ends if isinstance(ends, Interval) else Interval._make(ends, ends))
-        x = divide(each(lambda end: _row(end, j), rest), each(lambda end: _row(end, j), col))
+        col = ia.each(lambda end: end[..., None], ia.as_interval(ends))
+        x = ia.div(ia.each(lambda end: _row(end, j), rest), ia.each(lambda end: _row(end, j), col))
         next_rest = ia.sub(rest, ia.mul(col, x))
         below = lifted(rows > j, rest)
-        return Interval._make(
-            jnp.where(below, next_rest.lower, rest.lower), jnp.where(below, next_rest.upper, rest.upper)
-        ), x
+        return ia.choose(below, next_rest, rest), x
 
-    columns = each(lambda end: jnp.moveaxis(end, -1, 0), a)
-    start = Interval._make(b.lower, b.upper)
-    _, x = lax.scan(step, start, (jnp.arange(n), columns.lower if ia.is_point(a) else columns))
-    return each(lambda end: jnp.moveaxis(end[..., 0, :], 0, -2), x)
+    columns = ia.each(lambda end: jnp.moveaxis(end, -1, 0), a)
+    _, x = lax.scan(step, b, (jnp.arange(n), columns.lower if ia.is_point(a) else columns))
+    return ia.each(lambda end: jnp.moveaxis(end[..., 0, :], 0, -2), x)
 
 
 def lifted(mask: Array, x: Interval) -> Array:
@@ -87,9 +77,9 @@ def _triangular_solve(
         end = end[..., ::-1, :] if flipped else end
         return end if left_side else jnp.swapaxes(end, -1, -2)
 
-    a, b = each(triangle, a), each(side, b)
+    a, b = ia.each(triangle, a), ia.each(side, b)
     if n == 0 or b.size == 0:
-        return each(back, b)
+        return ia.each(back, b)
     inverse = primitive.bind(
         a.midpoint,
         identity,
@@ -99,7 +89,7 @@ def _triangular_solve(
         conjugate_a=False,
         unit_diagonal=unit_diagonal,
     )
-    return each(back, meet(substitution(a, b), solution(a, b, inverse)))
+    return ia.each(back, meet(substitution(a, b), solution(a, b, inverse)))
 
 
 defrule(lax.linalg.triangular_solve_p, _triangular_solve)

@@ -54,12 +54,10 @@ def scattered_anywhere(
             jnp.where(must, updates.lower, jnp.where(can, jnp.minimum(updates.lower, zero), zero)),
             jnp.where(must, updates.upper, jnp.where(can, jnp.maximum(updates.upper, zero), zero)),
         )
-        nothing = jnp.zeros(x.shape, x.dtype)
-        received = add(Interval._make(nothing, nothing), jnp.full_like(indices.lower, place), given)
+        received = add(ia.point(jnp.zeros(x.shape, x.dtype)), jnp.full_like(indices.lower, place), given)
         sums = ia.add(total, received)
         # Elsewhere nothing was added, and nothing rounded.
         here = lax.broadcasted_iota(place.dtype, x.shape, axes[0]) == place
-        return Interval._make(jnp.where(here, sums.lower, total.lower), jnp.where(here, sums.upper, total.upper)), None
+        return ia.choose(here, sums, total), None
 
-    start = Interval._make(x.lower, x.upper)
-    return lax.scan(step, start, jnp.arange(size, dtype=indices.lower.dtype))[0]
+    return lax.scan(step, x, jnp.arange(size, dtype=indices.lower.dtype))[0]

@@ -16,24 +16,20 @@ from .. import _arithmetic as ia
 from .._interval import Interval
 from .._registry import UnsupportedPrimitiveError, defrule
 from .associative import halves
-from .linear import _summed
-
-
-def _endwise(primitive: Primitive, x: Any, **params: Any) -> Interval:
-    low = primitive.bind(x.lower, **params)
-    return Interval._make(low, low if ia.is_point(x) else primitive.bind(x.upper, **params))
+from .linear import summed
+from .piecewise import endwise
 
 
 def _window_sum(primitive: Primitive, x: Interval, *, window_dimensions: tuple[int, ...], **params: Any) -> Interval:
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise UnsupportedPrimitiveError("sums integers that are undecided over the box")
     n = max(int(np.prod(window_dimensions)), 1)
-    return _summed(lambda end: primitive.bind(end, window_dimensions=window_dimensions, **params), n, x)
+    return summed(lambda end: primitive.bind(end, window_dimensions=window_dimensions, **params), n, x)
 
 
 defrule(lax.reduce_window_sum_p, _window_sum)
-defrule(lax.reduce_window_max_p, _endwise)
-defrule(lax.reduce_window_min_p, _endwise)
+defrule(lax.reduce_window_max_p, endwise)
+defrule(lax.reduce_window_min_p, endwise)
 
 
 def windows(
@@ -62,7 +58,7 @@ def windows(
     return x.reshape(-1, *x.shape[n // 2 :])
 
 
-def body_of(jaxpr: Any) -> Primitive:
+def operation_of(jaxpr: Any) -> Primitive:
     """The only operation of the function that a reduction applies.
 
     Raises:
@@ -97,18 +93,18 @@ def _only_floats(operands: tuple[Any, ...]) -> tuple[Interval, Interval]:
 
 
 def _reduce_window(_: Primitive, *operands: Any, jaxpr: Any, consts: Any, **params: Any) -> list[Interval]:
-    operation = MONOIDS[body_of(jaxpr)]
+    operation = MONOIDS[operation_of(jaxpr)]
     x, start = _only_floats(operands)
     entries = Interval._make(windows(x.lower, start.lower, **params), windows(x.upper, start.upper, **params))
     return [operation(_like(start, entries.shape[1:]), halves(operation, entries))]
 
 
 def _like(x: Interval, shape: tuple[int, ...]) -> Interval:
-    return Interval._make(jnp.broadcast_to(x.lower, shape), jnp.broadcast_to(x.upper, shape))
+    return ia.each(lambda end: jnp.broadcast_to(end, shape), x)
 
 
 def _reduce(_: Primitive, *operands: Any, jaxpr: Any, dimensions: tuple[int, ...], **params: Any) -> list[Interval]:
-    operation = MONOIDS[body_of(jaxpr)]
+    operation = MONOIDS[operation_of(jaxpr)]
     x, start = _only_floats(operands)
     for axis in sorted(dimensions, reverse=True):
         if x.shape[axis] == 0:
