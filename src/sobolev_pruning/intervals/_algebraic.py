@@ -95,7 +95,7 @@ def _curve(f: _Formula, dtype: np.dtype) -> Curve | None:
             )
         return value
 
-    return Curve(evaluate, tuple(critical))
+    return Curve(evaluate, tuple(sorted(critical)))
 
 
 def _around(limit: Limit, dtype: DTypeLike) -> tuple[float, float]:

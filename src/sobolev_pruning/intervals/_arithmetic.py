@@ -96,9 +96,9 @@ def mul(x: Interval, y: Interval) -> Interval:
         products = [_times(a, b) for a in (x.lower, x.upper) for b in (y.lower, y.upper)]
     lower, upper = rounded(reduce(jnp.minimum, products), reduce(jnp.maximum, products))
     # Where the product cannot be negative (or positive), the margin need not make it so.
-    zero = ((x.lower == 0) & (x.upper == 0)) | ((y.lower == 0) & (y.upper == 0))
-    same = ((x.lower >= 0) & (y.lower >= 0)) | ((x.upper <= 0) & (y.upper <= 0)) | zero
-    opposite = ((x.lower >= 0) & (y.upper <= 0)) | ((x.upper <= 0) & (y.lower >= 0)) | zero
+    (x_up, x_down), (y_up, y_down) = ((v.lower >= 0, v.upper <= 0) for v in (x, y))
+    zero = (x_up & x_down) | (y_up & y_down)
+    same, opposite = (x_up & y_up) | (x_down & y_down) | zero, (x_up & y_down) | (x_down & y_up) | zero
     lower = jnp.where(same, jnp.maximum(lower, 0), lower)
     upper = jnp.where(opposite, jnp.minimum(upper, 0), upper)
     return Interval._make(lower, upper)

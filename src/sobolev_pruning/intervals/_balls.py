@@ -6,7 +6,6 @@ Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.3). The bound
 where operands are points.
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,27 +16,42 @@ from jax.extend.core import Primitive
 
 from ._elementary import evaluate, margin
 from ._interval import Interval
-from ._rounding import bracket, format_of, is_outward, outward
+from ._rounding import around, bracket, format_of, is_outward, outward
 
 
 @dataclass(frozen=True)
 class Ball:
-    """A computed value and a bound of its error; None says that the value is exact, which saves operations."""
+    """A computed value v, at most `relative·|v| + absolute` away from the true one.
+
+    The relative part is a number that is known while tracing, because that saves operations; so may the absolute part
+    be. None says that the value is exact.
+    """
 
     value: Array
-    error: Array | None
+    absolute: Array | float | None
+    relative: float = 0.0
+
+    @property
+    def error(self) -> Array | float | None:
+        """The bound."""
+        if self.absolute is None or not self.relative:
+            return self.absolute
+        return self.relative * jnp.abs(self.value) + self.absolute
 
     def __add__(self, other: "Ball") -> "Ball":
         return _rounded(self.value + other.value, _sum([self.error, other.error]))
 
     def __mul__(self, other: "Ball") -> "Ball":
-        a, b = self.error, other.error
+        a, b = self.absolute, other.absolute
         parts = [
-            None if b is None else jnp.abs(self.value) * b,
-            None if a is None else jnp.abs(other.value) * a,
+            None if b is None else jnp.abs(self.value) * ((1 + self.relative) * b),
+            None if a is None else jnp.abs(other.value) * ((1 + other.relative) * a),
             None if a is None or b is None else a * b,
         ]
-        return _rounded(self.value * other.value, _sum(parts))
+        value = self.value * other.value
+        relative = (1 + self.relative) * (1 + other.relative) - 1
+        # Relative to the rounded product.
+        return _rounded(value, _sum(parts), relative * (1 + format_of(value.dtype).eps))
 
     def __truediv__(self, other: "Ball") -> "Ball":
         """`|a/b − (a + e)/(b + f)| ≤ (|e| + |a/b|·|f|)/(|b| − |f|)`."""
@@ -49,7 +63,12 @@ class Ball:
         return _rounded(value, jnp.where(distance > 0, change / distance, jnp.inf))
 
     def __neg__(self) -> "Ball":
-        return Ball(-self.value, self.error)
+        return Ball(-self.value, self.absolute, self.relative)
+
+    def half(self) -> "Ball":
+        """Half of it; an exact number may underflow."""
+        absolute = 0.0 if self.absolute is None else 0.5 * self.absolute
+        return Ball(0.5 * self.value, absolute + 2 * format_of(self.value.dtype).tiny, self.relative)
 
     def power(self, exponent: int) -> "Ball":
         """A product of `exponent ≥ 1` equal factors."""
@@ -64,19 +83,22 @@ class Ball:
             return Interval._make(self.value, self.value)
         if not is_outward():
             return Interval._make(*outward(self.value, self.value))
-        radius = 1.01 * self.error
-        return Interval._make(*outward(self.value - radius, self.value + radius))
+        return Interval._make(*around(self.value, 1.01 * jnp.asarray(self.error, self.value.dtype)))
 
 
-def _sum(errors: list[Array | None]) -> Array | None:
-    known = [e for e in errors if e is not None]
-    return functools.reduce(jnp.add, known) if known else None
+def _sum(errors: list[Array | float | None]) -> Array | float | None:
+    total = None
+    for error in errors:
+        if error is not None:
+            total = error if total is None else total + error
+    return total
 
 
-def _rounded(value: Array, error: Array | None, ulps: float = 0.5) -> Ball:
+def _rounded(value: Array, absolute: Array | float | None, relative: float = 0.0, ulps: float = 0.5) -> Ball:
+    """A value that is wrong by what its operands are, and by an operation of its own."""
     fmt = format_of(value.dtype)
-    own = (1.01 * ulps * fmt.eps) * jnp.abs(value) + 4 * fmt.tiny
-    return Ball(value, own if error is None else error + own)
+    absolute = 4 * fmt.tiny if absolute is None else absolute + 4 * fmt.tiny
+    return Ball(value, absolute, relative + 1.01 * ulps * fmt.eps)
 
 
 def point(x: Array) -> Ball:
@@ -89,13 +111,13 @@ def rational(value: Fraction, like: Array) -> Ball:
     low, upp = bracket(value, like.dtype)
     near = min((low, upp), key=lambda f: abs(Fraction(f) - value))
     error = bracket(abs(Fraction(near) - value), like.dtype)[1]
-    return Ball(jnp.asarray(near, like.dtype), jnp.asarray(error, like.dtype) if error else None)
+    return Ball(jnp.asarray(near, like.dtype), error or None)
 
 
 def apply(primitive: Primitive, x: Ball, slope: float) -> Ball:
     """An elementary function whose derivative is at most `slope` in absolute value, everywhere."""
     value = evaluate(primitive, x.value)
-    return _rounded(value, None if x.error is None else slope * x.error, margin(primitive, value.dtype))
+    return _rounded(value, None if x.error is None else slope * x.error, ulps=margin(primitive, value.dtype))
 
 
 def sqrt(x: Ball) -> Ball:
@@ -106,9 +128,13 @@ def sqrt(x: Ball) -> Ball:
 
 def where(condition: Array, on: Ball, off: Ball) -> Ball:
     """One ball or the other."""
-    errors = [0.0 if ball.error is None else ball.error for ball in (on, off)]
     value = jnp.where(condition, on.value, off.value)
-    return Ball(value, None if on.error is off.error is None else jnp.where(condition, *errors))
+    if on.absolute is None and off.absolute is None:
+        return Ball(value, None)
+    first, second = (0.0 if ball.absolute is None else ball.absolute for ball in (on, off))
+    of_both = isinstance(first, float) and isinstance(second, float)
+    absolute = max(first, second) if of_both else jnp.where(condition, first, second)
+    return Ball(value, absolute, max(on.relative, off.relative))
 
 
 def exp(x: Ball) -> Ball:
@@ -119,10 +145,10 @@ def exp(x: Ball) -> Ball:
     """
     value = evaluate(lax.exp_p, x.value)
     if x.error is None:
-        return _rounded(value, None, margin(lax.exp_p, value.dtype))
+        return _rounded(value, None, ulps=margin(lax.exp_p, value.dtype))
     far = jnp.where(x.value + x.error <= 0, 1.0, jnp.inf)
     change = jnp.where(x.error <= 1, 2 * value * x.error, far)
-    return _rounded(value, change, margin(lax.exp_p, value.dtype))
+    return _rounded(value, change, ulps=margin(lax.exp_p, value.dtype))
 
 
 def tanh_softplus(x: Array) -> tuple[Ball, Ball]:
@@ -138,8 +164,8 @@ def tanh_softplus(x: Array) -> tuple[Ball, Ball]:
     small, square = e * (e + 2), 2 * e * e
     below = jnp.where(negative, small + 2, 1 + 2 * e + square)
     return (
-        _rounded(jnp.where(negative, small, 1 + 2 * e) / below, None, ulps),
-        _rounded(jnp.where(negative, 2.0, square) / below, None, ulps),
+        _rounded(jnp.where(negative, small, 1 + 2 * e) / below, None, ulps=ulps),
+        _rounded(jnp.where(negative, 2.0, square) / below, None, ulps=ulps),
     )
 
 
@@ -150,11 +176,11 @@ def logistic(x: Ball) -> Ball:
     """
     value = evaluate(lax.logistic_p, x.value)
     if x.error is None:
-        return _rounded(value, None, margin(lax.logistic_p, value.dtype))
+        return _rounded(value, None, ulps=margin(lax.logistic_p, value.dtype))
     tiny = format_of(value.dtype).tiny
     slope = 2 * lax.logistic(x.error - jnp.abs(x.value)) + tiny
     change = jnp.where(x.error < jnp.inf, jnp.minimum(jnp.minimum(0.25, slope) * x.error, 1.0), 1.0)
-    return _rounded(value, change, margin(lax.logistic_p, value.dtype))
+    return _rounded(value, change, ulps=margin(lax.logistic_p, value.dtype))
 
 
 def horner(coefficients: Sequence[Fraction], x: Ball) -> Ball:

@@ -5,6 +5,7 @@ function is written with what decays (σ(−|u|), erfc(|u|), …) computed as su
 accurate relative to their size.
 """
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -12,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from . import _arithmetic as ia
 from . import _balls as balls
 from ._balls import Ball
 from ._forms import Function, Polynomial, Variable
@@ -45,40 +45,45 @@ def _in_powers(p: Polynomial) -> list[Fraction]:
     return [c.get(k, Fraction(0)) for k in range(max(c, default=0) + 1)]
 
 
+def cut_of(dtype: np.dtype) -> float:
+    """Beyond this, every exponential in a known function is below the smallest normal number."""
+    return 128.0 if format_of(dtype).mantissa == 23 else 750.0
+
+
 def _within(
-    evaluate: Callable[[Array], Interval], left: list[Fraction], right: list[Fraction], dtype: np.dtype
+    evaluate: Callable[[Ball, Array], Interval], left: list[Fraction], right: list[Fraction], dtype: np.dtype
 ) -> Evaluator:
     """Extends a formula to the whole line, given the polynomials that the function approaches at −∞ and ∞.
 
-    Beyond `cut` all exponentials are below the smallest normal number, and all critical points lie inside (the tests
-    check it). Where the limit is a number, the function is therefore between its value at `cut` and its limit. Where
-    it is not, the formula itself is good, except at infinity.
+    All critical points lie within the cut. Where the limit is a number, the function beyond is therefore between its
+    value at the cut and its limit, which differ by less than a hundredth of `tiny`: the factor in `Ball.interval`
+    covers that. Where it is not, the formula itself is good, except at infinity.
+
+    Args:
+        evaluate: The formula of the variable and of the variable clipped at the cuts, of which σ, exp and erfc are
+            taken; by that they change as little. The derivatives of a function share them.
+        left: Coefficients of the limit at −∞.
+        right: Coefficients of the limit at ∞.
+        dtype: Of the variable.
     """
-    cut = 128.0 if format_of(dtype).mantissa == 23 else 750.0
+    cut = cut_of(dtype)
 
     def extended(u: Array) -> Interval:
+        clipped = jnp.clip(u, -cut, cut)
         inner = u
-        if len(left) <= 1:
+        if len(left) <= 1 and len(right) <= 1:
+            inner = clipped
+        elif len(left) <= 1:
             inner = jnp.maximum(inner, -cut)
-        if len(right) <= 1:
+        elif len(right) <= 1:
             inner = jnp.minimum(inner, cut)
-        value = evaluate(inner)
-        for limit, beyond in ((left, u < -cut), (right, u > cut)):
-            if len(limit) <= 1:
-                end = ia.constant(limit[0] if limit else Fraction(0), u.dtype)
-                both = ia.hull(value, end)
-                value = Interval._make(
-                    jnp.where(beyond, both.lower, value.lower),
-                    jnp.where(beyond, both.upper, value.upper),
-                )
-            else:
+        value = evaluate(balls.point(inner if inner is clipped else _finite(inner)), clipped)
+        for limit, end in ((left, -math.inf), (right, math.inf)):
+            if len(limit) > 1:
                 odd = len(limit) % 2 == 0
-                sign = (1 if limit[-1] > 0 else -1) * (-1 if odd and limit is left else 1)
-                infinite = beyond & jnp.isinf(u)
-                value = Interval._make(
-                    jnp.where(infinite, sign * jnp.inf, value.lower),
-                    jnp.where(infinite, sign * jnp.inf, value.upper),
-                )
+                there = math.copysign(1.0, limit[-1]) * (end if odd else math.inf)
+                at_end = u == end
+                value = Interval._make(jnp.where(at_end, there, value.lower), jnp.where(at_end, there, value.upper))
         return value
 
     return extended
@@ -113,14 +118,11 @@ def _logistic_family(p: Polynomial, sigmoid: Function, dtype: np.dtype) -> Evalu
     right = _trimmed([sum(in_s.get(k, []), Fraction(0)) for k in range(top + 1)])
     argument = _in_powers(sigmoid.argument)
 
-    def evaluate(u: Array) -> Interval:
-        x = balls.point(_finite(u))
-        q = balls.horner(argument, x) if argument != [0, 1] else x
+    def evaluate(x: Ball, u: Array) -> Interval:
+        q = balls.horner(argument, x) if argument != [0, 1] else balls.point(u)
         s = balls.logistic(q)
         r = balls.logistic(-q)
-        # Half of an exact number may underflow, which the absolute error of tanh covers.
-        half = Ball(0.5 * q.value, None if q.error is None else 0.5 * q.error + format_of(u.dtype).tiny)
-        tau = balls.apply(lax.tanh_p, half, 1.0)
+        tau = balls.apply(lax.tanh_p, q.half(), 1.0)
         total = None
         for k, (i, j, rest) in sorted(factored.items()):
             term = balls.horner(rest, tau)
@@ -184,21 +186,19 @@ def _gauss_family(p: Polynomial, functions: set[Function], dtype: np.dtype) -> E
         return None
     left, right = _trimmed(_in_powers(c - a)), _trimmed(_in_powers(c + a))
 
-    def evaluate(u: Array) -> Interval:
-        finite = _finite(u)
-        x = balls.point(finite)
+    def evaluate(x: Ball, u: Array) -> Interval:
         total = balls.horner(_in_powers(b), x)
         if gauss is not None:
-            total = total * balls.exp(balls.horner(kappa, x))
+            total = total * balls.exp(balls.horner(kappa, balls.point(u)))
         if a.terms:
-            tail = balls.apply(lax.erfc_p, balls.point(jnp.abs(finite)), 2.0)
+            tail = balls.apply(lax.erfc_p, balls.point(jnp.abs(u)), 2.0)
             by_sign = balls.horner(_in_powers(a), x) * tail
-            total = total + balls.where(finite >= 0, -by_sign, by_sign)
+            total = total + balls.where(u >= 0, -by_sign, by_sign)
         if left == right:
             total = total + balls.horner(left, x) if left else total
         else:
             below, above = balls.horner(left, x), balls.horner(right, x)
-            total = total + balls.where(finite >= 0, above, below)
+            total = total + balls.where(u >= 0, above, below)
         return total.interval()
 
     return _within(evaluate, left, right, dtype)
@@ -229,10 +229,9 @@ def _mish_family(p: Polynomial, functions: set[Function], dtype: np.dtype) -> Ev
     ones = p.substitute(lambda a: Polynomial.constant(1) if isinstance(a, Function) else Polynomial.of(a))
     right = _trimmed(_in_powers(ones))
 
-    def evaluate(u: Array) -> Interval:
-        finite = _finite(u)
-        x, (tanh, complement) = balls.point(finite), balls.tanh_softplus(finite)
-        sigmoid = balls.logistic(x)
+    def evaluate(x: Ball, u: Array) -> Interval:
+        tanh, complement = balls.tanh_softplus(u)
+        sigmoid = balls.logistic(balls.point(u))
         total = None
         for (i, j), row in sorted(rows.items()):
             term = balls.horner([row.get(k, Fraction(0)) for k in range(max(row) + 1)], x)

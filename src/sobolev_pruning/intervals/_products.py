@@ -17,8 +17,9 @@ import numpy as np
 from jax import Array, lax
 
 from ._arithmetic import is_point
+from ._batches import batch_first
 from ._interval import Interval
-from ._rounding import format_of, gamma, outward
+from ._rounding import around, format_of, gamma
 
 
 class Factor(NamedTuple):
@@ -42,13 +43,14 @@ def factor_of(x: Interval) -> Factor:
         return Factor(x.lower, None, 0.0)
     fmt = format_of(x.dtype)
     zero = jnp.zeros((), x.dtype)
-    same = x.lower == x.upper
-    middle = jnp.where(same, x.lower, 0.5 * x.lower + 0.5 * x.upper)
+    # Of equal ends, this is the end itself.
+    middle = x.lower + 0.5 * (x.upper - x.lower)
     radius = jnp.maximum(x.upper - middle, middle - x.lower)
-    # Half an eps for the subtraction, and a difference that was flushed.
-    radius = jnp.where(same, zero, radius + (0.75 * fmt.eps * radius + 4 * fmt.tiny))
-    unbounded = ~(jnp.isfinite(middle) & jnp.isfinite(radius))
-    return Factor(jnp.where(unbounded, zero, middle), jnp.where(unbounded, jnp.inf, radius), 0.0)
+    # NaN where both the middle and an end are infinite.
+    bounded = radius < jnp.inf
+    # Half an eps for the subtraction, two for these operations, and a difference that was flushed.
+    radius = jnp.where(x.lower == x.upper, zero, (1 + 2 * fmt.eps) * radius + 4 * fmt.tiny)
+    return Factor(jnp.where(bounded, middle, zero), jnp.where(bounded, radius, jnp.inf), 0.0)
 
 
 def product_by_midpoints(product: Callable[[Array, Array], Array], x: Factor, y: Factor, n: int) -> Interval:
@@ -68,17 +70,20 @@ def product_by_midpoints(product: Callable[[Array, Array], Array], x: Factor, y:
         # The share of the error bound that the other factor multiplies: flushed to zero, it would be lost.
         return jnp.where(m == 0, jnp.zeros((), dtype), jnp.maximum(relative * jnp.abs(m), tiny))
 
-    middle = product(x.middle, y.middle)
+    def summed(a: Array, b: Array) -> Array:
+        return batch_first(product(a, b))
+
+    middle = summed(x.middle, y.middle)
     size_x, size_y = jnp.abs(x.middle), jnp.abs(y.middle)
     if x.radius is None and y.radius is None:
-        radius = product(rounding(size_x), size_y)
+        radius = summed(rounding(size_x), size_y)
     elif y.radius is None:
         assert x.radius is not None
-        radius = product(x.radius + rounding(size_x), size_y)
+        radius = summed(x.radius + rounding(size_x), size_y)
     elif x.radius is None:
-        radius = product(size_x, y.radius + rounding(size_y))
+        radius = summed(size_x, y.radius + rounding(size_y))
     else:
-        radius = product(size_x, y.radius + rounding(size_y)) + product(x.radius, size_y + y.radius)
+        radius = summed(size_x, y.radius + rounding(size_y)) + summed(x.radius, size_y + y.radius)
     for absolute, other in ((y.absolute, x), (x.absolute, y)):
         if absolute:
             size = jnp.abs(other.middle) + (other.absolute if other.radius is None else other.radius)
@@ -88,11 +93,8 @@ def product_by_midpoints(product: Callable[[Array, Array], Array], x: Factor, y:
             radius = radius + absolute * n * largest
     # The radius is a sum of non-negative terms, each computed with a few more roundings than n.
     radius = radius * (1 + 2 * gamma(n + 8, dtype)) + 8 * n * tiny
-    # Where an infinite radius meets a zero, NaN becomes unbounded.
-    known = jnp.isfinite(middle) & ~jnp.isnan(radius)
-    radius = jnp.where(known, radius, jnp.inf)
-    middle = jnp.where(known, middle, jnp.zeros((), dtype))
-    return Interval._make(*outward(middle - radius, middle + radius))
+    # An infinite radius that meets a zero is NaN, and says nothing.
+    return Interval._make(*around(middle, radius))
 
 
 def bilinear_form(product: Callable[[Array, Array], Array], terms: int, x: Interval, y: Interval) -> Interval:

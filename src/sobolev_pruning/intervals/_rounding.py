@@ -101,8 +101,7 @@ def outward(lower: Array, upper: Array, *, ulps: float | int = 0.5, absolute: Ar
         The padded bounds. Under `rounding="nearest"` only overflow and NaN are treated.
     """
     fmt = format_of(lower.dtype)
-    low = jnp.where(lower > fmt.max, fmt.max, lower)
-    upp = jnp.where(upper < -fmt.max, -fmt.max, upper)
+    low, upp = jnp.minimum(lower, fmt.max), jnp.maximum(upper, -fmt.max)
     if is_outward():
         assert 0 <= ulps <= 1024
         relative = (ulps + 0.5 + (2 * ulps + 4) * (ulps + 1) * fmt.eps) * fmt.eps
@@ -150,45 +149,66 @@ def rounded(lower: Array, upper: Array) -> tuple[Array, Array]:
         The largest float below `lower` and the smallest above `upper`; proof in `_step`. Under `rounding="nearest"`
         the bounds themselves.
     """
-    if not is_outward():
-        return _without_overflow(lower, upper, lower, upper)
-    return _without_overflow(lower, upper, lower - _step(lower), upper + _step(upper))
+    low, upp = _without_overflow(lower, upper)
+    if is_outward():
+        low, upp = low - _step(low), upp + _step(upp)
+    return unbounded_if_nan(low, upp)
 
 
-def _without_overflow(computed_lower: Array, computed_upper: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+def _without_overflow(lower: Array, upper: Array) -> tuple[Array, Array]:
     # What overflowed inwards is beyond the largest number.
     largest = format_of(lower.dtype).max
-    low = jnp.where(computed_lower > largest, largest, lower)
-    upp = jnp.where(computed_upper < -largest, -largest, upper)
-    return unbounded_if_nan(low, upp)
+    return jnp.minimum(lower, largest), jnp.maximum(upper, -largest)
 
 
 def rounded_sum(x: tuple[Array, Array], y: tuple[Array, Array]) -> tuple[Array, Array]:
     """Bounds of `x[0] + y[0]` from below and of `x[1] + y[1]` from above: a sum that is exact stays as it is.
 
-    For `|a| ≥ |b|` and `c` the rounded sum, `b − (c − a)` is the error `a + b − c` exactly (T. Dekker, A floating-point
-    technique for extending the available precision, Numer. Math. 18, 1971), unless something underflows. All numbers
-    involved are multiples of the spacing at b, so nothing does while `b = 0` or `|b| ≥ tiny/u²`. Where the error is
-    not known, the bound is a neighbour of c, as in `rounded`.
+    For `|a| ≥ |b|` and c the rounded sum, `c − a` is exact (T. Dekker, A floating-point technique for extending the
+    available precision, Numer. Math. 18, 1971), unless it is flushed to zero, which is a monotone rounding, too, and
+    moves it past no b: none is subnormal. So `c − a ≤ b` says that c is not above the sum, and `c − a ≥ b` that it is
+    not below. Otherwise, and where a difference is no number, the bound is a neighbour of c, as in `rounded`.
     """
-    low, low_error = _sum_and_error(x[0], y[0])
-    same = x[0] is x[1] and y[0] is y[1]
-    upp, upp_error = (low, low_error) if same else _sum_and_error(x[1], y[1])
-    if not is_outward():
-        return _without_overflow(low, upp, low, upp)
-    lower = jnp.where(low_error >= 0, low, low - _step(low))
-    upper = jnp.where(upp_error <= 0, upp, upp + _step(upp))
-    return _without_overflow(low, upp, lower, upper)
+    low, low_valid, _ = _sum_and_order(x[0], y[0])
+    upp, _, upp_valid = _sum_and_order(x[1], y[1])
+    lower, upper = _without_overflow(low, upp)
+    if is_outward():
+        lower = jnp.where(low_valid, low, lower - _step(lower))
+        upper = jnp.where(upp_valid, upp, upper + _step(upper))
+    return unbounded_if_nan(lower, upper)
 
 
-def _sum_and_error(x: Array, y: Array) -> tuple[Array, Array]:
-    """The rounded sum, and what it lacks; NaN if that is not known."""
-    fmt = format_of(x.dtype)
+def _sum_and_order(x: Array, y: Array) -> tuple[Array, Array, Array]:
+    """The rounded sum; whether it is at most the true one; whether it is at least that."""
     total = x + y
+    # XLA simplifies `(x + c) − c` to x if c is a constant, but not if it is chosen.
     swap = jnp.abs(x) < jnp.abs(y)
-    a, b = jnp.where(swap, y, x), jnp.where(swap, x, y)
-    known = (jnp.abs(b) >= 4 * fmt.tiny / fmt.eps**2) | (b == 0)
-    return total, jnp.where(known, b - (total - a), jnp.nan)
+    larger, smaller = jnp.where(swap, y, x), jnp.where(swap, x, y)
+    rest = total - larger
+    return total, rest <= smaller, rest >= smaller
+
+
+def around(middle: Array, radius: Array) -> tuple[Array, Array]:
+    """Bounds of all numbers that are at most `radius ≥ 0` away from `middle`; unbounded where one is not finite.
+
+    Proof, with `u = eps/2`. The computed `R` is at least `(1 − u)³·((1 + 8u)·radius + u·(1 + 8u)·|middle| + 8·tiny)`,
+    less two flushes, so `(1 − u)·R ≥ radius + u·|middle| + tiny`. The rounding of `middle − R`, at most
+    `u·(|middle| + R) + tiny`, therefore leaves the radius. ∎
+
+    Args:
+        middle: Centres.
+        radius: Distances, of the same shape and dtype. NaN is unknown.
+
+    Returns:
+        The bounds. Under `rounding="nearest"`, without margin.
+    """
+    fmt = format_of(middle.dtype)
+    size = jnp.abs(middle)
+    if is_outward():
+        few = 1 + 4 * fmt.eps
+        radius = few * radius + (few * fmt.eps / 2 * size + 8 * fmt.tiny)
+    known = (size < jnp.inf) & (radius < jnp.inf)
+    return jnp.where(known, middle - radius, -jnp.inf), jnp.where(known, middle + radius, jnp.inf)
 
 
 def unbounded_if_nan(lower: Array, upper: Array) -> tuple[Array, Array]:

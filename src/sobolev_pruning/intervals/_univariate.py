@@ -131,21 +131,30 @@ def _known(core: Polynomial, offset: Fraction, dtype: np.dtype) -> Curve | None:
         exact = value / known_scale - known_offset + offset
         error_of_value = _DIGITS * max(1, abs(value)) / abs(known_scale)
         critical.append(Critical((at - error, at + error), (exact - error_of_value, exact + error_of_value)))
-    return Curve(evaluate, tuple(critical))
+    return Curve(evaluate, tuple(sorted(critical)))
 
 
 def _between(curve: Curve, u: Interval) -> Interval:
     """The range on an interval: the values at its ends and at the critical points inside."""
     if ia.is_point(u):
         return curve.evaluate(u.lower)
-    ends = curve.evaluate(jnp.stack([u.lower, u.upper]))
-    lower = jnp.minimum(ends.lower[0], ends.lower[1])
-    upper = jnp.maximum(ends.upper[0], ends.upper[1])
-    for at, value in curve.critical:
+    a, b = curve.evaluate(u.lower), curve.evaluate(u.upper)
+    lower = jnp.minimum(a.lower, b.lower)
+    upper = jnp.maximum(a.upper, b.upper)
+    for i, (at, value) in enumerate(curve.critical):
+        # What exceeds a neighbour is no minimum on any side, and what a neighbour exceeds no maximum.
+        beside = [c.value for c in (*curve.critical[max(i - 1, 0) : i], *curve.critical[i + 1 : i + 2])]
         inside = (u.lower <= bracket(at[1], u.dtype)[1]) & (u.upper >= bracket(at[0], u.dtype)[0])
-        lower = jnp.where(inside, jnp.minimum(lower, _bound(value[0], u.dtype, 0)), lower)
-        upper = jnp.where(inside, jnp.maximum(upper, _bound(value[1], u.dtype, 1)), upper)
+        if not any(value[0] > other[1] for other in beside):
+            lower = jnp.where(inside, jnp.minimum(lower, _bound(value[0], u.dtype, 0)), lower)
+        if not any(value[1] < other[0] for other in beside):
+            upper = jnp.where(inside, jnp.maximum(upper, _bound(value[1], u.dtype, 1)), upper)
     return Interval._make(lower, upper)
+
+
+def both_ends(x: Interval) -> Array:
+    """The ends along a new axis 0, so that a function is evaluated once; a batch stays in front of it."""
+    return lax.concatenate([lax.expand_dims(end, (0,)) for end in (x.lower, x.upper)], 0)
 
 
 def _bound(value: Fraction | float, dtype: DTypeLike, side: int) -> float:
@@ -218,5 +227,5 @@ def softplus_range(q: Interval) -> Interval:
         # log1p has slope at most 1 on [0, ∞).
         return (balls.point(jnp.maximum(x, 0)) + balls.apply(lax.log1p_p, e, 1.0)).interval()
 
-    ends = ball(jnp.stack([q.lower, q.upper]))
+    ends = ball(both_ends(q))
     return Interval._make(jnp.maximum(ends.lower[0], 0), ends.upper[1])
