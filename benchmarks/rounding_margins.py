@@ -255,6 +255,8 @@ def _verified(name: str, result: Result, seed: int) -> Result:
 
 def in_balls(name: str, row: tuple[float, ...]) -> arb | None:
     """The true value, or None where the function has none or it cannot be told."""
+    if not np.all(np.isfinite(row)):
+        return None
     if name == "integer_pow":
         truth = arb(row[0]) ** int(row[1])
     elif name == "pow" and row[0] <= 0:

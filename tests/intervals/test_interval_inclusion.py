@@ -239,7 +239,7 @@ def test_users_register_rules():
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: inspect.unwrap(inclusion)(3.0), TypeError, r"`f` must be a function that JAX can trace, got float"),
+        (lambda: inspect.unwrap(inclusion)(3.0), TypeError, r"`f` must be a function of arrays, got float"),
         (lambda: inclusion(jnp.sin, rounding="up"), ValueError, r"`rounding` must be one of"),
         (lambda: inclusion(jnp.sin)("x"), TypeError, r"the argument `x` of `sin` is a str"),
         (lambda: inclusion(lambda p: p["w"])({"w": [1.0, "a"]}), TypeError, r"the argument `p\['w'\]\[1\]` of"),

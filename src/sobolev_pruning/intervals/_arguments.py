@@ -1,5 +1,6 @@
 """What the functions of this package refuse, before anything is traced."""
 
+import contextlib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
@@ -10,7 +11,7 @@ import numpy as np
 
 from ._interval import Interval
 from ._program import is_interval
-from ._rounding import Rounding
+from ._rounding import Rounding, format_of
 
 
 def check_function(caller: str, f: Any) -> None:
@@ -29,6 +30,39 @@ def check_rounding(caller: str, rounding: Any) -> None:
             f"{caller}: `rounding` must be one of {get_args(Rounding)}, got {rounding!r}. Use 'outward' unless only a "
             "ranking is wanted."
         )
+
+
+def check_arguments(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raises `TypeError` for what is no array, and for floats other than float32 and float64."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path((args, kwargs), is_leaf=is_interval):
+        if is_interval(leaf):
+            if not isinstance(leaf.lower, jax.Array | np.ndarray):
+                continue  # inside of a transformation that puts placeholders in
+            if leaf.lower.dtype not in (np.float32, np.float64) and jnp.issubdtype(leaf.lower.dtype, jnp.floating):
+                format_of(leaf.lower.dtype)
+        elif isinstance(leaf, str | bytes) or not (
+            hasattr(leaf, "dtype") or isinstance(leaf, bool | int | float | complex)
+        ):
+            where = _argument_name(f, path)
+            raise TypeError(
+                f"inclusion: {where} of `{getattr(f, '__name__', 'f')}` is a {type(leaf).__name__}, but only "
+                "intervals and arrays can be enclosed. Bind anything else beforehand, as with `functools.partial`."
+            )
+
+
+def _argument_name(f: Callable[..., Any], path: tuple[Any, ...]) -> str:
+    """How a user would call the leaf at a path of `(args, kwargs)`."""
+    kind, which, *rest = path
+    name = str(which.key) if kind.idx else f"[{which.idx}]"
+    if not kind.idx:
+        with contextlib.suppress(TypeError, ValueError, IndexError):
+            parameters = [
+                p
+                for p in inspect.signature(f).parameters.values()
+                if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+            ]
+            name = parameters[which.idx].name
+    return f"the argument `{name}{jax.tree_util.keystr(tuple(rest))}`"
 
 
 def check_argnums(caller: str, argnums: Any) -> tuple[int, ...]:

@@ -1,25 +1,20 @@
 """`inclusion`: from a function of numbers to a function of intervals."""
 
-import contextlib
 import functools
-import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from ._arguments import check_arguments, check_function, check_rounding
 from ._decoration import UNBOUNDED, UNDEFINED, Decoration
 from ._dependence import MARK
 from ._interpret import Interpreter, Node, clean, empty_where, is_float, is_key
 from ._interval import Interval
-from ._rounding import Rounding, format_of, rounding_mode, unbounded_if_nan
+from ._program import is_interval, trace
+from ._rounding import Rounding, rounding_mode, unbounded_if_nan
 from ._ternary import Ternary
-
-
-def _is_interval(x: Any) -> bool:
-    return isinstance(x, Interval)
 
 
 def inclusion(f: Callable[..., Any], *, rounding: str = "outward", decorated: bool = False) -> Callable[..., Any]:
@@ -66,45 +61,24 @@ def inclusion(f: Callable[..., Any], *, rounding: str = "outward", decorated: bo
 
     Reference: IEEE 1788-2015; R. Moore, R. Kearfott, M. Cloud, Introduction to Interval Analysis, 2009, section 5.4.
     """
-    if not callable(f):
-        raise TypeError(
-            f"inclusion: `f` must be a function that JAX can trace, got {type(f).__name__}. Pass the function "
-            "itself, and the box to what is returned: `inclusion(f)(box)`."
-        )
-    if rounding not in get_args(Rounding):
-        raise ValueError(
-            f"inclusion: `rounding` must be one of {get_args(Rounding)}, got {rounding!r}. Use 'outward' unless only a "
-            "ranking is wanted."
-        )
+    check_function("inclusion", f)
+    check_rounding("inclusion", rounding)
 
     @functools.wraps(f, updated=())
     def enclosed(*args: Any, **kwargs: Any) -> Any:
-        leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=_is_interval)
-        representatives = [x.lower if _is_interval(x) else x for x in leaves]
-        out_tree = None
-
-        def flat(*flat_leaves: Any) -> Any:
-            nonlocal out_tree
-            flat_args, flat_kwargs = jax.tree.unflatten(tree, flat_leaves)
-            out, out_tree = jax.tree.flatten(f(*flat_args, **flat_kwargs))
-            return out
-
-        closed = jax.make_jaxpr(flat)(*representatives)
-        assert out_tree is not None
+        closed, leaves, _, out_tree = trace(f, args, kwargs)
         walk = Interpreter(decorated=decorated)
         nodes, nothing = _inputs(walk, leaves, closed.in_avals)
         with rounding_mode(cast(Rounding, rounding)):
             outputs = walk.run(closed.jaxpr, closed.consts, nodes)
             values = [walk.in_band(node) for node in outputs]
-        nan = _any_nan([*closed.consts, *(x for x in leaves if not _is_interval(x))])
+        nan = _any_nan([*closed.consts, *(x for x in leaves if not is_interval(x))])
         enclosures = jax.tree.unflatten(
             out_tree, [_finished(v, n.aval, nan, nothing) for v, n in zip(values, outputs, strict=True)]
         )
         if not decorated:
             return enclosures
-        bounded = functools.reduce(
-            jnp.logical_and, [_bounded(x) for x in leaves if _is_interval(x)], jnp.ones((), bool)
-        )
+        bounded = functools.reduce(jnp.logical_and, [_bounded(x) for x in leaves if is_interval(x)], jnp.ones((), bool))
         lacks = [
             _decoration(v, n, nan if nothing is None else nan | nothing, bounded)
             for v, n in zip(values, outputs, strict=True)
@@ -115,50 +89,17 @@ def inclusion(f: Callable[..., Any], *, rounding: str = "outward", decorated: bo
 
     @functools.wraps(f, updated=())
     def checked(*args: Any, **kwargs: Any) -> Any:
-        _check_arguments(f, args, kwargs)
+        check_arguments(f, args, kwargs)
         return compiled(*args, **kwargs)
 
     return checked
-
-
-def _check_arguments(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Refuses what is no array before anything is traced."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path((args, kwargs), is_leaf=_is_interval):
-        if _is_interval(leaf):
-            if not isinstance(leaf.lower, jax.Array | np.ndarray):
-                continue  # inside of a transformation that puts placeholders in
-            if leaf.lower.dtype not in (np.float32, np.float64) and jnp.issubdtype(leaf.lower.dtype, jnp.floating):
-                format_of(leaf.lower.dtype)
-        elif isinstance(leaf, str | bytes) or not (
-            hasattr(leaf, "dtype") or isinstance(leaf, bool | int | float | complex)
-        ):
-            where = _argument_name(f, path)
-            raise TypeError(
-                f"inclusion: {where} of `{getattr(f, '__name__', 'f')}` is a {type(leaf).__name__}, but only "
-                "intervals and arrays can be enclosed. Bind anything else beforehand, as with `functools.partial`."
-            )
-
-
-def _argument_name(f: Callable[..., Any], path: tuple[Any, ...]) -> str:
-    """How a user would call the leaf at a path of `(args, kwargs)`."""
-    kind, which, *rest = path
-    name = str(which.key) if kind.idx else f"[{which.idx}]"
-    if not kind.idx:
-        with contextlib.suppress(TypeError, ValueError, IndexError):
-            parameters = [
-                p
-                for p in inspect.signature(f).parameters.values()
-                if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-            ]
-            name = parameters[which.idx].name
-    return f"the argument `{name}{jax.tree_util.keystr(tuple(rest))}`"
 
 
 def _inputs(walk: Interpreter, leaves: list[Any], avals: Sequence[Any]) -> tuple[list[Node], Any]:
     """A node for every argument, and whether the box is empty, for which one empty entry is enough."""
     nodes, nothing = [], None
     for x, aval in zip(leaves, avals, strict=True):
-        if not _is_interval(x):
+        if not is_interval(x):
             nodes.append(walk.exact(x if is_key(aval) else jnp.asarray(x), aval))
             continue
         if is_float(aval):

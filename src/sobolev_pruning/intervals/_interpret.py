@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
-from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var
 
 from . import _arithmetic as ia
@@ -26,6 +25,7 @@ from ._domains import POSITIVE, Domain, domains
 from ._forms import Polynomial, TooLarge, Variable, rename
 from ._interval import Interval
 from ._origins import Origin, is_positive
+from ._program import source_of
 from ._ranges import Ranges
 from ._rearrangements import REARRANGEMENTS
 from ._registry import (
@@ -413,11 +413,6 @@ def empty_where(empty: Array, x: Interval) -> Interval:
         info = jnp.iinfo(x.dtype)
         first, last = jnp.asarray(info.max, x.dtype), jnp.asarray(info.min, x.dtype)
     return Interval._make(jnp.where(empty, first, x.lower), jnp.where(empty, last, x.upper))
-
-
-def source_of(eqn: JaxprEqn) -> str:
-    """The user's line that an equation comes from."""
-    return source_info_util.summarize(eqn.source_info)
 
 
 def _located(error: UnsupportedPrimitiveError, primitive: Primitive, source: str) -> UnsupportedPrimitiveError:

@@ -137,8 +137,9 @@ class Interval:
             ValueError: a concrete entry of `x` is NaN or infinite.
         """
         array = _as_bound("x", x, "Interval.point")
-        if not _is_traced(array):
-            _check_bounds(np.asarray(array), np.asarray(array))
+        if _is_traced(array):
+            return cls._make(*_empty_unless(jnp.isfinite(array), array, array))
+        _check_bounds(np.asarray(array), np.asarray(array))
         return cls._make(array, array)
 
     @classmethod

@@ -33,9 +33,8 @@ def _dot_general(walk: Interpreter, inputs: list[Node], params: dict[str, Any], 
     x, y = (_factor(walk, node) for node in inputs)
     (contract, _), _ = params["dimension_numbers"]
     n = max(int(np.prod([x.middle.shape[d] for d in contract])), 1)
-    dtype = x.middle.dtype
-    if y.middle.dtype != dtype:
-        raise UnsupportedPrimitiveError(f"multiplies {dtype} by {y.middle.dtype}; convert one of them first")
+    dtype = avals[0].dtype
+    x, y = _widened(x, dtype), _widened(y, dtype)
 
     def dot(a: Array, b: Array) -> Array:
         # Faster and less precise formats of accelerators would void the error bound.
@@ -45,6 +44,15 @@ def _dot_general(walk: Interpreter, inputs: list[Node], params: dict[str, Any], 
     node = walk.new(avals[0], product_by_midpoints(dot, x, y, n))
     walk.mark(lax.dot_general_p, inputs, params, [node])
     return [node]
+
+
+def _widened(x: Factor, dtype: np.dtype) -> Factor:
+    """A factor in the format of the result, which JAX lets differ from that of a factor."""
+    if x.middle.dtype == dtype:
+        return x
+    if np.promote_types(x.middle.dtype, dtype) != dtype:
+        raise UnsupportedPrimitiveError(f"returns the product of {x.middle.dtype} in {dtype}; convert it afterwards")
+    return Factor(x.middle.astype(dtype), None if x.radius is None else x.radius.astype(dtype), x.absolute)
 
 
 def _factor(walk: Interpreter, node: Node) -> Factor:
