@@ -293,10 +293,11 @@ def test_products_in_batches_are_those_of_every_sample():
     def widths(x):
         return inclusion(lambda x: jnp.tanh(w @ x))(Interval(x - 0.1, x + 0.1)).width.sum()
 
-    batched = jax.vmap(jax.vmap(jax.value_and_grad(widths)))(x)
+    one = jax.jit(jax.value_and_grad(widths))
+    batched = jax.jit(jax.vmap(jax.vmap(one)))(x)
     for i in range(2):
         for k in range(5):
-            value, gradient = jax.value_and_grad(widths)(x[i, k])
+            value, gradient = one(x[i, k])
             np.testing.assert_allclose(batched[0][i, k], value, rtol=1e-12)
             np.testing.assert_allclose(batched[1][i, k], gradient, rtol=1e-9, atol=1e-12)
     text = str(jax.make_jaxpr(jax.vmap(inclusion(lambda x: jnp.tanh(w @ x))))(Interval(x[0], x[0] + 1)))

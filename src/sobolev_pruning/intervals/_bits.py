@@ -6,7 +6,10 @@ uses them can itself be enclosed (`inclusion` inside of `inclusion`) and differe
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -26,9 +29,16 @@ def _primitive(name: str, implementation: Callable[[Array], Array], integer: boo
     primitive.def_abstract_eval(abstract)
     mlir.register_lowering(primitive, mlir.lower_fun(implementation, multiple_results=False))
     batching.defvectorized(primitive)
-    if not integer:  # the identity, but for subnormal numbers
+    if integer:
+        ad.primitive_jvps[primitive] = partial(_without_tangent, primitive)
+    else:  # the identity, but for subnormal numbers
         ad.defjvp(primitive, lambda tangent, x: tangent)
     return primitive
+
+
+def _without_tangent(primitive: Primitive, primals: Any, _: Any) -> tuple[Array, Any]:
+    value = primitive.bind(*primals)
+    return value, ad.Zero(jax.typeof(value).to_tangent_aval())
 
 
 def _is_subnormal(x: Array) -> Array:
