@@ -12,6 +12,7 @@ from interval_checks import DTYPES, as_interval, assert_encloses, cast, ends, me
 from sobolev_pruning.intervals import Interval, inclusion
 from sobolev_pruning.intervals._activations import known_forms
 from sobolev_pruning.intervals._critical import CRITICAL
+from sobolev_pruning.intervals._evaluators import cut_of
 
 
 def _gelu(dtype):
@@ -357,6 +358,14 @@ def test_critical_points_are_zeros_of_the_derivative(dtype):
                 left, right = _silu(at - step, order + 1), _silu(at + step, order + 1)
                 assert (left < 0 and right > 0) or (left > 0 and right < 0)
                 assert abs(_silu(at, order) - arb(value)) < arb("1e-25")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_critical_points_lie_within_the_cut(dtype):
+    """Beyond it, σ, exp and erfc are taken at the cut, and what they leave is below a hundredth of the margin."""
+    cut, tiny = cut_of(np.dtype(dtype)), float(np.finfo(dtype).tiny)
+    assert all(abs(arb(u)) < cut for (of, _), points in CRITICAL.items() for u, _ in points if of == dtype)
+    assert 1000 * arb(cut) ** 3 * (-arb(cut)).exp() < arb(tiny) / 100
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -106,11 +106,12 @@ def spread(
         return [lax.cummax(first, axis=params["axis"], reverse=params["reverse"])]
     if not unknown:
         return [None] * len(avals)
-    worst = _largest(marks)
+    worst = largest(marks)
     return [jnp.broadcast_to(worst, a.shape) for a in avals]
 
 
-def _largest(marks: list[Array | None]) -> Array:
+def largest(marks: list[Array | None]) -> Array:
+    """The largest of all marks."""
     result = jnp.zeros((), MARK)
     for mark in marks:
         if mark is not None and mark.size:

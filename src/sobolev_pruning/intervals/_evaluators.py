@@ -14,8 +14,9 @@ import numpy as np
 from jax import Array, lax
 
 from . import _balls as balls
+from . import _roots as rational
 from ._balls import Ball
-from ._forms import Function, Polynomial, Variable
+from ._forms import Function, Polynomial, Variable, in_powers
 from ._interval import Interval
 from ._rounding import format_of
 
@@ -39,19 +40,16 @@ def evaluator(p: Polynomial, dtype: np.dtype) -> Evaluator | None:
     return None
 
 
-def _in_powers(p: Polynomial) -> list[Fraction]:
-    """Coefficients of a polynomial in `U` alone."""
-    c = {dict(m).get(U, 0): value for m, value in p.terms.items()}
-    return [c.get(k, Fraction(0)) for k in range(max(c, default=0) + 1)]
-
-
 def cut_of(dtype: np.dtype) -> float:
     """Beyond this, every exponential in a known function is below the smallest normal number."""
     return 128.0 if format_of(dtype).mantissa == 23 else 750.0
 
 
 def _within(
-    evaluate: Callable[[Ball, Array], Interval], left: list[Fraction], right: list[Fraction], dtype: np.dtype
+    evaluate: Callable[[Ball, Array], Interval],
+    left: rational.Coefficients,
+    right: rational.Coefficients,
+    dtype: np.dtype,
 ) -> Evaluator:
     """Extends a formula to the whole line, given the polynomials that the function approaches at −∞ and ∞.
 
@@ -93,12 +91,6 @@ def _finite(u: Array) -> Array:
     return jnp.where(jnp.isinf(u), jnp.zeros((), u.dtype), u)
 
 
-def _trimmed(c: list[Fraction]) -> list[Fraction]:
-    while c and c[-1] == 0:
-        c = c[:-1]
-    return c
-
-
 def _logistic_family(p: Polynomial, sigmoid: Function, dtype: np.dtype) -> Evaluator | None:
     """Evaluates `Σₖ uᵏ·Pₖ(σ)` as `σⁱ·(1−σ)ʲ·Σₖ uᵏ·σⁱ'·(1−σ)ʲ'·Rₖ(τ)` with `τ = 2σ − 1 = tanh(q/2)`.
 
@@ -114,9 +106,9 @@ def _logistic_family(p: Polynomial, sigmoid: Function, dtype: np.dtype) -> Evalu
     i0 = min(i for i, _, _ in factored.values())
     j0 = min(j for _, j, _ in factored.values())
     top = max(in_s)
-    left = _trimmed([in_s[k][0] if k in in_s else Fraction(0) for k in range(top + 1)])
-    right = _trimmed([sum(in_s.get(k, []), Fraction(0)) for k in range(top + 1)])
-    argument = _in_powers(sigmoid.argument)
+    left = rational.trimmed([in_s[k][0] if k in in_s else Fraction(0) for k in range(top + 1)])
+    right = rational.trimmed([sum(in_s.get(k, []), Fraction(0)) for k in range(top + 1)])
+    argument = in_powers(sigmoid.argument)
 
     def evaluate(x: Ball, u: Array) -> Interval:
         q = balls.horner(argument, x) if argument != [0, 1] else balls.point(u)
@@ -137,7 +129,7 @@ def _logistic_family(p: Polynomial, sigmoid: Function, dtype: np.dtype) -> Evalu
     return _within(evaluate, left, right, dtype)
 
 
-def _factor(c: list[Fraction]) -> tuple[int, int, list[Fraction]]:
+def _factor(c: list[Fraction]) -> tuple[int, int, rational.Coefficients]:
     """`P(s) = sⁱ·(1−s)ʲ·R(2s − 1)`; returns i, j and the coefficients of R."""
     i = j = 0
     while c[0] == 0:
@@ -158,7 +150,7 @@ def _factor(c: list[Fraction]) -> tuple[int, int, list[Fraction]]:
         shifted = [Fraction(0), *result]
         result = [(a + b) / 2 for a, b in zip([*result, Fraction(0)], shifted, strict=True)]
         result[0] += value
-    return i, j, _trimmed(result)
+    return i, j, rational.trimmed(result)
 
 
 def _gauss_family(p: Polynomial, functions: set[Function], dtype: np.dtype) -> Evaluator | None:
@@ -168,7 +160,7 @@ def _gauss_family(p: Polynomial, functions: set[Function], dtype: np.dtype) -> E
     """
     gauss = next((f for f in functions if f.name == "exp"), None)
     error = next((f for f in functions if f.name == "erf"), None)
-    kappa = [] if gauss is None else _in_powers(gauss.argument)
+    kappa = [] if gauss is None else in_powers(gauss.argument)
     if gauss is not None and (len(kappa) != 3 or kappa[0] or kappa[1] or kappa[2] > 0):
         return None
     zero = Polynomial({})
@@ -184,15 +176,15 @@ def _gauss_family(p: Polynomial, functions: set[Function], dtype: np.dtype) -> E
         a, c = by_error.get(1, zero), by_error.get(0, zero)
     if any(isinstance(atom, Function) for q in (a, b, c) for atom in q.atoms):
         return None
-    left, right = _trimmed(_in_powers(c - a)), _trimmed(_in_powers(c + a))
+    left, right = rational.trimmed(in_powers(c - a)), rational.trimmed(in_powers(c + a))
 
     def evaluate(x: Ball, u: Array) -> Interval:
-        total = balls.horner(_in_powers(b), x)
+        total = balls.horner(in_powers(b), x)
         if gauss is not None:
             total = total * balls.exp(balls.horner(kappa, balls.point(u)))
         if a.terms:
             tail = balls.apply(lax.erfc_p, balls.point(jnp.abs(u)), 2.0)
-            by_sign = balls.horner(_in_powers(a), x) * tail
+            by_sign = balls.horner(in_powers(a), x) * tail
             total = total + balls.where(u >= 0, -by_sign, by_sign)
         if left == right:
             total = total + balls.horner(left, x) if left else total
@@ -225,9 +217,9 @@ def _mish_family(p: Polynomial, functions: set[Function], dtype: np.dtype) -> Ev
         rows.setdefault((i, j), {})[powers.get(U, 0)] = c
     # The limits as polynomials: s and t tend to 0 on the left and to 1 on the right.
     at_zero = {m: c for m, c in p.terms.items() if not any(isinstance(a, Function) for a, _ in m)}
-    left = _trimmed(_in_powers(Polynomial(at_zero)))
+    left = rational.trimmed(in_powers(Polynomial(at_zero)))
     ones = p.substitute(lambda a: Polynomial.constant(1) if isinstance(a, Function) else Polynomial.of(a))
-    right = _trimmed(_in_powers(ones))
+    right = rational.trimmed(in_powers(ones))
 
     def evaluate(x: Ball, u: Array) -> Interval:
         tanh, complement = balls.tanh_softplus(u)

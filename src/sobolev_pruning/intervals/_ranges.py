@@ -36,7 +36,6 @@ class Ranges:
     def __init__(self, variable: Callable[[Variable], Interval]) -> None:
         self._variable = variable
         self._known: dict[Any, Enclosure] = {}
-        self._smooth: dict[Any, Interval | None] = {}
 
     def enclose(self, p: Polynomial, dtype: Any, shape: tuple[int, ...], natural: Callable[[], Any]) -> Interval:
         """The smallest enclosure known of a value: by its form, by its operands, or both.

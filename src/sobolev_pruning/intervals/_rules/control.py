@@ -36,7 +36,7 @@ from .._carried import (
     wider,
 )
 from .._decoration import DISCONTINUOUS, UNDEFINED
-from .._dependence import MARK
+from .._dependence import MARK, largest
 from .._interpret import Interpreter, Node, closed, empty_where
 from .._interval import Interval
 from .._registry import definline, defstructured
@@ -214,10 +214,17 @@ def _undecided(
         since = since + (answer.can_be_false | (since > 0)).astype(jnp.int32)
         new = advance(carried)
         stable = _all(_inside(a, b) for a, b in zip(boxes(new), boxes(carried), strict=True))
-        return new, ask(new), found, jnp.maximum(lack, _worst(new)), since, stable
+        return new, ask(new), found, jnp.maximum(lack, largest([c.lack for c in new])), since, stable
 
     nothing = [_nothing(box) for box in boxes(start)]
-    state = (start, ask(start), nothing, _worst(start), jnp.zeros((), jnp.int32), jnp.zeros((), bool))
+    state = (
+        start,
+        ask(start),
+        nothing,
+        largest([c.lack for c in start]),
+        jnp.zeros((), jnp.int32),
+        jnp.zeros((), bool),
+    )
     carried, answer, found, lack, since, stable = lax.while_loop(going, round_, state)
     found = join(found, carried, answer.can_be_false | stable)
     lost = answer.can_be_true & ~stable
@@ -257,14 +264,6 @@ def _unknown_where(lost: Array, box: Any) -> Any:
         return Ternary(box.can_be_true | lost, box.can_be_false | lost)
     least, largest = limits(box.dtype)
     return Interval._make(jnp.where(lost, least, box.lower), jnp.where(lost, largest, box.upper))
-
-
-def _worst(carried: Sequence[Carried]) -> Array:
-    marks = [c.lack for c in carried if c.lack is not None]
-    result = jnp.zeros((), MARK)
-    for mark in marks:
-        result = jnp.maximum(result, jnp.max(mark, initial=0))
-    return result
 
 
 def _evaluated(law: Callable[..., list[Node]]) -> Callable[..., list[Node]]:

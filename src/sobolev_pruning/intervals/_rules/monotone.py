@@ -2,7 +2,7 @@
 
 A nondecreasing `f` maps `[a, b]` onto `[f(a), f(b)]`, a nonincreasing one onto `[f(b), f(a)]`, so only rounding needs
 care. Outside the domain of `f` nothing is defined: the operand is intersected with the domain (IEEE 1788-2015, clause
-10.5.3), and where nothing is left, the result is unbounded rather than empty. No margin crosses a value that f takes
+10.5.3), and where nothing is left, `_domains.py` makes the result empty. No margin crosses a value that f takes
 exactly, as 0 at 0. Margins: `_elementary.py`; measured, except for √, which is correctly rounded.
 
 Reference: IEEE 1788-2015, Table 9.1 (exp, log, tanh, …); logistic, erf and erfc follow from their derivatives' signs.

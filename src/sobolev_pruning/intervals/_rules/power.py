@@ -2,8 +2,7 @@
 
 `xⁿ` is monotone on either side of zero; even powers are not negative. `xᵖ` with a real exponent is `exp(p·log x)`,
 defined for x > 0, nondecreasing in x for p ≥ 0 and nonincreasing for p ≤ 0, and monotone in p on either side of x =
-1: its extremes over a box are at the corners. n − 1 products are n − 1 correctly rounded operations; margins of `pow`
-are measured.
+1: its extremes over a box are at the corners. Margins of both are measured.
 """
 
 from functools import reduce
