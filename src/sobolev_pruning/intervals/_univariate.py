@@ -19,6 +19,7 @@ from . import _arithmetic as ia
 from . import _balls as balls
 from ._activations import known_functions
 from ._algebraic import Critical, Curve, algebraic
+from ._elementary import is_accurate
 from ._evaluators import U, evaluator
 from ._forms import Function, Polynomial, Variable, rename
 from ._identities import APPLY
@@ -134,11 +135,19 @@ def _known(core: Polynomial, offset: Fraction, dtype: np.dtype) -> Curve | None:
     return Curve(evaluate, tuple(sorted(critical)))
 
 
+def _at_ends(curve: Curve, u: Interval) -> tuple[Interval, Interval]:
+    if not is_accurate(lax.exp_p, u.dtype):
+        return curve.evaluate(u.lower), curve.evaluate(u.upper)
+    # A function that takes many operations is compiled once for both ends, which costs a copy of each.
+    ends = curve.evaluate(both_ends(u))
+    return ends[0], ends[1]
+
+
 def _between(curve: Curve, u: Interval) -> Interval:
     """The range on an interval: the values at its ends and at the critical points inside."""
     if ia.is_point(u):
         return curve.evaluate(u.lower)
-    a, b = curve.evaluate(u.lower), curve.evaluate(u.upper)
+    a, b = _at_ends(curve, u)
     lower = jnp.minimum(a.lower, b.lower)
     upper = jnp.maximum(a.upper, b.upper)
     for i, (at, value) in enumerate(curve.critical):
