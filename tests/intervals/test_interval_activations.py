@@ -369,6 +369,15 @@ def test_critical_points_lie_within_the_cut(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["silu", "gelu", "mish"])
+def test_slopes_keep_their_sign_in_the_left_tail(name, dtype):
+    x = np.array([-5.0, -8.0, -12.0], dtype)
+    slope = inclusion(lambda x: derived(TRUTH[name][0], 1, "reverse")(x, jnp.ones_like(x)))(as_interval(x, x))
+    assert np.all(np.asarray(slope.upper) < 0)
+    assert np.all(np.asarray(slope.width) <= 1e3 * np.finfo(dtype).eps * np.asarray(slope.magnitude))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["silu", "softplus", "gelu", "gelu_tanh"])
 def test_large_arguments_do_not_blow_up(name, dtype):
     x = np.array([1e3, 1e6, 1e9, 1e12], dtype)

@@ -247,6 +247,26 @@ def test_exact_arrays_stay_exact(name):
     check(CASES[name], np.float32, 0.0, 0, exact=True)
 
 
+@pytest.mark.parametrize(("operation", "neutral"), [(lax.add, 0.0), (lax.mul, 1.0)])
+def test_windows_that_start_from_another_number_have_two_readings(operation, neutral):
+    """The padding holds that number, by the specification, or nothing, as XLA has it."""
+    x = np.array([1.0, 10.0, 100.0])
+
+    def f(x, start, pads):
+        return lax.reduce_window(x, start, operation, (3,), (1,), (pads,))
+
+    box = Interval.point(x)
+    for pads in ((1, 1), (0, 0)):
+        out = inclusion(lambda x, pads=pads: f(x, 2.0, pads))(box)
+        left_out = np.asarray(f(jnp.asarray(x), 2.0, pads))
+        padded = np.asarray(f(jnp.pad(jnp.asarray(x), pads, constant_values=2.0), 2.0, (0, 0)))
+        for value in (left_out, padded):
+            assert np.all((out.lower <= value) & (value <= out.upper))
+    assert float(out.width[0]) < 1e-11
+    usual = inclusion(lambda x: f(x, neutral, (1, 1)))(box)
+    assert float(usual.width.max()) < 1e-11
+
+
 @pytest.mark.parametrize("settings", [
     {"strides": (1, 1), "padding": ((1, 1), (0, 1))},
     {"strides": (2, 1), "padding": ((0, 0), (1, 0)), "rhs": (1, 2), "features": 2},

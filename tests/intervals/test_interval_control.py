@@ -177,6 +177,78 @@ def test_integers_wrap_around():
     assert (int(unsigned.lower), int(unsigned.upper)) == (0, np.iinfo(np.uint32).max)
 
 
+TABLE = np.array([5.0, 1.0, 2.0, 9.0])
+SQUARE = np.arange(12.0).reshape(3, 4)
+# An index, the box, and what it may read.
+WIDE = {
+    "beyond the format": (lambda x: jnp.asarray(TABLE)[x.astype(jnp.int32)], [(0, 3e9)], (1, 9)),
+    "overflowing span": (lambda x: jnp.asarray(TABLE)[x.astype(jnp.int32)], [(-2e9, 2e9)], (1, 9)),
+    "whole line": (
+        lambda x: lax.dynamic_slice(jnp.asarray(TABLE), (x.astype(jnp.int32),), (1,))[0],
+        [(-np.inf, np.inf)],
+        (1, 9),
+    ),
+    "slice of two": (
+        lambda x: lax.dynamic_slice(jnp.asarray(TABLE), (x.astype(jnp.int32),), (2,))[1],
+        [(-np.inf, np.inf)],
+        (1, 9),
+    ),
+    "clipped": (lambda x: jnp.take(jnp.asarray(TABLE), x.astype(jnp.int32), mode="clip"), [(-3e9, 3e9)], (1, 9)),
+    "filled": (
+        lambda x: jnp.take(jnp.asarray(TABLE), x.astype(jnp.int32), mode="fill", fill_value=7.0),
+        [(2, 2e9)],
+        (2, 9),
+    ),
+    "short format": (lambda x: jnp.arange(300.0)[x.astype(jnp.uint8)], [(3, 250)], (3, 250)),
+    "long format": (
+        lambda x: lax.dynamic_slice(jnp.asarray(TABLE), (x.astype(jnp.int64),), (1,))[0],
+        [(0, 2.0**32)],
+        (1, 9),
+    ),
+    "product of spans": (
+        lambda x, y: lax.dynamic_slice(jnp.asarray(SQUARE), (x.astype(jnp.int32), y.astype(jnp.int32)), (1, 1))[0, 0],
+        [(1, 65536), (0, 65535)],
+        (4, 11),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WIDE)
+def test_wide_indices_read_every_place(case):
+    f, bounds, (low, upp) = WIDE[case]
+    out = inclusion(f)(*(Interval(float(a), float(b)) for a, b in bounds))
+    assert (float(out.lower), float(out.upper)) == (low, upp)
+
+
+def test_places_without_number_are_refused():
+    with pytest.raises(UnsupportedPrimitiveError, match="more than 2³¹ places"):
+        jax.eval_shape(
+            lambda x, box: inclusion(
+                lambda x, i: lax.dynamic_slice(x, (i.astype(jnp.int32), i.astype(jnp.int32)), (1, 1))
+            )(x, box),
+            jax.ShapeDtypeStruct((1 << 16, 1 << 16), np.float32),
+            Interval(0.0, 1.0),
+        )
+
+
+UNSIGNED = {
+    "rem": (lambda a: lax.rem(a, a.dtype.type(3)), (0, 2)),
+    "rem of less": (lambda a: lax.rem(a, a.dtype.type(11)), (7, 10)),
+    "div": (lambda a: lax.div(a, a.dtype.type(3)), (2, 3)),
+    "abs": (jnp.abs, (7, 10)),
+    "neg": (lambda a: -a, None),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint32])
+@pytest.mark.parametrize("case", UNSIGNED)
+def test_unsigned_integers(case, dtype):
+    f, expected = UNSIGNED[case]
+    out = inclusion(lambda x: f(x.astype(dtype)))(Interval(7.0, 10.0))
+    info = np.iinfo(dtype)
+    assert (int(out.lower), int(out.upper)) == (expected or (info.min, info.max))
+
+
 INTEGERS = {
     "div": lambda a, b: a // (b**2 + 1) - a // (-3 - b**2),
     "rem": lambda a, b: lax.rem(a, b**2 + 2),

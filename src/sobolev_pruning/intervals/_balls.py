@@ -132,9 +132,8 @@ def where(condition: Array, on: Ball, off: Ball) -> Ball:
     if on.absolute is None and off.absolute is None:
         return Ball(value, None)
     first, second = (0.0 if ball.absolute is None else ball.absolute for ball in (on, off))
-    of_both = isinstance(first, float) and isinstance(second, float)
-    absolute = max(first, second) if of_both else jnp.where(condition, first, second)
-    return Ball(value, absolute, max(on.relative, off.relative))
+    # Not the larger of both: the other one may be far smaller.
+    return Ball(value, jnp.where(condition, first, second), max(on.relative, off.relative))
 
 
 def exp(x: Ball) -> Ball:

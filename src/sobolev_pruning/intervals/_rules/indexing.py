@@ -1,16 +1,21 @@
 """Interval rules for indices that are undecided over the box: the hull over every index that is possible.
 
 The indices are ranges of integers. All of them are tried, component by component, in a loop whose length is the largest
-number of possibilities; a decided index costs one pass. Entries out of bounds are treated as the primitive treats them.
+number of possibilities; a decided index costs one pass. Indices out of bounds are treated as the primitive treats them,
+which is alike for all on one side: the nearest one on either side stands for them.
 Loops of unknown length cannot be differentiated in reverse mode, and so a bound that comes from here cannot.
 """
 
+import functools
+import math
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.extend.core import Primitive
 
+from .. import _arithmetic as ia
 from .._interval import Interval
 from .._registry import UnsupportedPrimitiveError, definteger
 from .._ternary import Ternary
@@ -18,18 +23,20 @@ from .piecewise import hull_of_possible
 from .structural import gathered, rearranged
 
 
-def _each(lower: list[Array], upper: list[Array], read: Any) -> Any:
-    """The hull of `read(index)` over all indices between `lower` and `upper`, given as lists of components."""
-    spans = [jnp.max(last - first, initial=0).astype(jnp.int32) + 1 for first, last in zip(lower, upper, strict=True)]
-    total = jnp.asarray(1, jnp.int32)
-    for span in spans:
-        total = total * span
+def _each(indices: list[Interval], places: list[int], read: Any) -> Any:
+    """The hull of `read(index)` over all indices, given as components, of which `places` are in bounds from 0 on."""
+    if math.prod(n + 2 for n in places) > np.iinfo(np.int32).max:
+        raise UnsupportedPrimitiveError("reads from one of more than 2³¹ places, which is undecided over the box")
+    lower, upper = ([_clipped(end, n) for end, n in zip(ends, places, strict=True)]
+                    for ends in zip(*((i.lower, i.upper) for i in indices), strict=True))  # fmt: skip
+    spans = [jnp.max(last - first, initial=0) + 1 for first, last in zip(lower, upper, strict=True)]
+    total = functools.reduce(jnp.multiply, spans)
 
     def at(k: Array) -> Any:
         index = []
         for first, last, span in zip(lower, upper, spans, strict=True):
             digit, k = k % span, k // span
-            index.append(jnp.minimum(first + digit.astype(first.dtype), last))
+            index.append(jnp.minimum(first + digit, last))
         return read(index)
 
     def step(state: Any) -> Any:
@@ -43,23 +50,27 @@ def _each(lower: list[Array], upper: list[Array], read: Any) -> Any:
     return lax.while_loop(lambda state: state[0] < total, step, (jnp.asarray(1, jnp.int32), found))[1]
 
 
+def _clipped(index: Array, places: int) -> Array:
+    """With −1 and `places` for what is out of bounds, so that nothing wraps around."""
+    info = jnp.iinfo(index.dtype)
+    return jnp.clip(index, max(-1, info.min), min(places, info.max)).astype(jnp.int32)
+
+
 def _gather(primitive: Primitive, operand: Any, indices: Any, **params: Any) -> Any:
     if not isinstance(indices, Interval):
         return gathered(primitive, operand, indices, **params)
-    parts = range(indices.shape[-1])
-    lower, upper = ([end[..., k] for k in parts] for end in (indices.lower, indices.upper))
-    return _each(lower, upper, lambda index: gathered(primitive, operand, jnp.stack(index, -1), **params))
+    axes, sizes = params["dimension_numbers"].start_index_map, params["slice_sizes"]
+    parts = [ia.each(lambda end, k=k: end[..., k], indices) for k in range(len(axes))]
+    places = [operand.shape[axis] - sizes[axis] + 1 for axis in axes]
+    return _each(parts, places, lambda index: gathered(primitive, operand, jnp.stack(index, -1), **params))
 
 
 def _dynamic_slice(primitive: Primitive, operand: Any, *indices: Any, **params: Any) -> Any:
     if not any(isinstance(i, Interval) for i in indices):
         return rearranged(primitive, operand, *indices, **params)
-    pairs = [i if isinstance(i, Interval) else Interval._make(i, i) for i in indices]
-    return _each(
-        [i.lower for i in pairs],
-        [i.upper for i in pairs],
-        lambda index: rearranged(primitive, operand, *index, **params),
-    )
+    places = [n - size + 1 for n, size in zip(operand.shape, params["slice_sizes"], strict=True)]
+    pairs = [ia.as_interval(i) for i in indices]
+    return _each(pairs, places, lambda index: rearranged(primitive, operand, *index, **params))
 
 
 def _update(primitive: Primitive, operand: Any, *others: Any, **params: Any) -> Any:

@@ -67,6 +67,22 @@ for _primitive in (lax.max_p, lax.min_p, lax.clamp_p, lax.sign_p):
     definteger(_primitive, endwise)
 
 
+def _has_opposite(x: Interval) -> Array:
+    """Whether a change of sign does not overflow; of unsigned integers there is none."""
+    info = jnp.iinfo(x.dtype)
+    return x.lower > info.min if info.min < 0 else jnp.ones((), bool)
+
+
+def _magnitude(x: Interval) -> Array:
+    return jnp.maximum(jnp.abs(x.lower), jnp.abs(x.upper))
+
+
+def _mignitude(x: Interval) -> Array:
+    # The opposite of an unsigned integer wraps around.
+    zero = jnp.zeros((), x.dtype)
+    return jnp.where(x.lower >= zero, x.lower, jnp.where(x.upper <= zero, -x.upper, zero))
+
+
 def _decreasing(primitive: Primitive, x: Interval, **params: Any) -> Interval:
     info = jnp.iinfo(x.dtype)
     low, upp = primitive.bind(x.upper, **params), primitive.bind(x.lower, **params)
@@ -77,10 +93,7 @@ definteger(lax.neg_p, _decreasing)
 
 
 def _absolute(primitive: Primitive, x: Interval, **params: Any) -> Interval:
-    info = jnp.iinfo(x.dtype)
-    low = jnp.maximum(jnp.maximum(x.lower, -x.upper), jnp.zeros((), x.dtype))
-    upp = jnp.maximum(jnp.abs(x.lower), jnp.abs(x.upper))
-    return _checked(low, upp, x.lower > info.min)
+    return _checked(_mignitude(x), _magnitude(x), _has_opposite(x))
 
 
 definteger(lax.abs_p, _absolute)
@@ -94,9 +107,7 @@ def _quotient(primitive: Primitive, x: Any, y: Any, **params: Any) -> Interval:
     low, upp = jnp.where(apart, y.lower, one), jnp.where(apart, y.upper, one)
     results = [primitive.bind(a, b, **params) for a in (x.lower, x.upper) for b in (low, upp)]
     # The least integer divided by −1 does not fit.
-    return _checked(
-        reduce(jnp.minimum, results), reduce(jnp.maximum, results), apart & (x.lower > jnp.iinfo(x.dtype).min)
-    )
+    return _checked(reduce(jnp.minimum, results), reduce(jnp.maximum, results), apart & _has_opposite(x))
 
 
 definteger(lax.div_p, _quotient)
@@ -105,14 +116,13 @@ definteger(lax.div_p, _quotient)
 def _remainder(primitive: Primitive, x: Any, y: Any, **params: Any) -> Interval:
     """It has the sign of the dividend, is no larger than it, and smaller than the divisor."""
     x, y = as_interval(x), as_interval(y)
-    fits = ((y.lower > 0) | (y.upper < 0)) & (x.lower > jnp.iinfo(x.dtype).min)
+    fits = ((y.lower > 0) | (y.upper < 0)) & _has_opposite(x)
     zero, one = jnp.zeros((), x.dtype), jnp.ones((), x.dtype)
-    largest = jnp.maximum(jnp.abs(y.lower), jnp.abs(y.upper)) - one
-    least = jnp.maximum(y.lower, -y.upper)  # of |y|
+    largest = _magnitude(y) - one
     low = jnp.where(x.lower < 0, jnp.maximum(x.lower, -largest), zero)
     upp = jnp.where(x.upper > 0, jnp.minimum(x.upper, largest), zero)
     # A dividend smaller than every divisor is its own remainder.
-    own = (x.upper < least) & (x.lower > -least)
+    own = _magnitude(x) < _mignitude(y)
     return _checked(jnp.where(own, x.lower, low), jnp.where(own, x.upper, upp), fits)
 
 

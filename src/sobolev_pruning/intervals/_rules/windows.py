@@ -84,6 +84,10 @@ MONOIDS: dict[Primitive, Callable[[Interval, Interval], Interval]] = {
 }
 
 
+# What changes nothing, where an operand counts as often as it occurs.
+NEUTRAL: dict[Primitive, float] = {lax.add_p: 0.0, lax.mul_p: 1.0}
+
+
 def _only_floats(operands: tuple[Any, ...]) -> tuple[Interval, Interval]:
     if len(operands) != 2 or not all(
         isinstance(x, Interval) and jnp.issubdtype(x.dtype, jnp.floating) for x in operands
@@ -93,10 +97,20 @@ def _only_floats(operands: tuple[Any, ...]) -> tuple[Interval, Interval]:
 
 
 def _reduce_window(_: Primitive, *operands: Any, jaxpr: Any, consts: Any, **params: Any) -> list[Interval]:
-    operation = MONOIDS[operation_of(jaxpr)]
+    primitive = operation_of(jaxpr)
+    operation = MONOIDS[primitive]
     x, start = _only_floats(operands)
-    entries = Interval._make(windows(x.lower, start.lower, **params), windows(x.upper, start.upper, **params))
-    return [operation(_like(start, entries.shape[1:]), halves(operation, entries))]
+
+    def padded_with(low: Any, upp: Any) -> Interval:
+        entries = Interval._make(windows(x.lower, low, **params), windows(x.upper, upp, **params))
+        return operation(_like(start, entries.shape[1:]), halves(operation, entries))
+
+    result = padded_with(start.lower, start.upper)
+    # The specification of StableHLO pads with the first operand of the reduction; XLA on a CPU leaves out what lies
+    # outside of the array. Both are possible, and alike for what changes nothing.
+    if primitive in NEUTRAL and (any(map(any, params["padding"])) or any(d > 1 for d in params["base_dilation"])):
+        result = ia.hull(result, padded_with(NEUTRAL[primitive], NEUTRAL[primitive]))
+    return [result]
 
 
 def _like(x: Interval, shape: tuple[int, ...]) -> Interval:
