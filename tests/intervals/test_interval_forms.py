@@ -17,7 +17,7 @@ def _form(f):
     closed = jax.make_jaxpr(f)(jnp.ones(3))
     walk = Interpreter()
     x = Interval(-jnp.ones(3), jnp.ones(3))
-    (out,) = walk.run(closed.jaxpr, closed.consts, [walk.interval(x, closed.in_avals[0])])
+    (out,) = walk.run(closed.jaxpr, closed.consts, [walk.new(closed.in_avals[0], x)])
     return walk.form(out)
 
 

@@ -63,14 +63,14 @@ MARGINS: dict[Primitive, Margin] = {
     lax.sinh_p: Margin(0.25, 0.25),
     lax.cosh_p: Margin(0.25, 0.25),
     lax.atan_p: Margin(6, 0.25),
-    lax.asin_p: Margin(4, 2),
+    lax.asin_p: Margin(4, 2.5),
     lax.acos_p: Margin(4, 2.5),
-    lax.asinh_p: Margin(4, 0.25),
+    lax.asinh_p: Margin(5, 0.25),
     lax.acosh_p: Margin(6, 0.25),
     lax.atanh_p: Margin(4, 0.25),
     lax.cbrt_p: Margin(0.25, 0.25),
     lax.rsqrt_p: Margin(4, 2),
-    lax.pow_p: Margin(1, 0.5),
+    lax.pow_p: Margin(1, 0.75),
     lax.integer_pow_p: Margin(0.25, 0.25),
     lax.sqrt_p: Margin(0.5, 0.5),  # correctly rounded
 }
