@@ -1,13 +1,16 @@
 """Branches, loops, indices and integers that are undecided over a box: the hull of all that is possible."""
 
+import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from interval_checks import as_interval
 from jax import lax
+from jax.extend.core import Primitive
 
 from sobolev_pruning.intervals import Interval, Ternary, UnsupportedPrimitiveError, inclusion
+from sobolev_pruning.intervals._equinox import rule_of_equinox
 
 
 def newton(a):
@@ -220,8 +223,44 @@ def test_wide_indices_read_every_place(case):
     assert (float(out.lower), float(out.upper)) == (low, upp)
 
 
+def test_a_block_may_be_written_to_several_places():
+    def f(x):
+        i = jnp.floor(x).astype(jnp.int32)
+        return lax.dynamic_update_slice(jnp.asarray(TABLE), jnp.stack([x, -x]), (i,))
+
+    enclosed = inclusion(f)
+    out = enclosed(Interval(0.5, 1.5))
+    # At 0 and 1, or at 1 and 2.
+    np.testing.assert_array_equal(out.lower, [0.5, -1.5, -1.5, 9])
+    np.testing.assert_array_equal(out.upper, [5, 1.5, 2, 9])
+    decided = enclosed(Interval(1.25, 1.5))
+    np.testing.assert_array_equal(decided.lower, [5, 1.25, -1.5, 9])
+    np.testing.assert_array_equal(decided.upper, [5, 1.5, -1.25, 9])
+    beyond = enclosed(Interval(-7.0, -6.0))  # clipped
+    np.testing.assert_array_equal(beyond.lower, [-7, 6, 2, 9])
+
+
+def test_primitives_of_equinox():
+    def f(x):
+        most = eqxi.while_loop(lambda s: s[1] < 3, lambda s: (s[0] * s[0], s[1] + 1), (x, 0), kind="lax")[0]
+        count = eqxi.unvmap_all(x > 0).astype(x.dtype) + eqxi.unvmap_any(x > 2).astype(x.dtype)
+        return eqxi.nonbatchable(most), count
+
+    names = {str(eqn.primitive) for eqn in jax.make_jaxpr(f)(jnp.ones(2)).eqns}
+    assert {"nonbatchable", "unvmap_all", "unvmap_any", "while"} <= names
+    most, count = inclusion(f)(Interval([1.0, -2.0], [1.25, 0.0]))
+    np.testing.assert_allclose(most.lower, [1, 0], atol=1e-12)
+    np.testing.assert_allclose(most.upper, [1.25**8, 256], rtol=1e-12)
+    assert (float(count.lower), float(count.upper)) == (0, 0)
+    count = inclusion(f)(Interval([1.0, -2.0], [3.0, 0.5]))[1]
+    assert (float(count.lower), float(count.upper)) == (0, 2)
+    other = Primitive("unvmap_any")  # of the same name, from elsewhere
+    other.def_impl(lambda x: x)
+    assert rule_of_equinox(other) is None
+
+
 def test_places_without_number_are_refused():
-    with pytest.raises(UnsupportedPrimitiveError, match="more than 2³¹ places"):
+    with pytest.raises(UnsupportedPrimitiveError, match="one of more than 2³¹ places"):
         jax.eval_shape(
             lambda x, box: inclusion(
                 lambda x, i: lax.dynamic_slice(x, (i.astype(jnp.int32), i.astype(jnp.int32)), (1, 1))

@@ -23,10 +23,10 @@ from .piecewise import hull_of_possible
 from .structural import gathered, rearranged
 
 
-def _each(indices: list[Interval], places: list[int], read: Any) -> Any:
-    """The hull of `read(index)` over all indices, given as components, of which `places` are in bounds from 0 on."""
+def _each(indices: list[Interval], places: list[int], at_index: Any) -> Any:
+    """The hull of `at_index` over all indices, given as components, of which `places` are in bounds from 0 on."""
     if math.prod(n + 2 for n in places) > np.iinfo(np.int32).max:
-        raise UnsupportedPrimitiveError("reads from one of more than 2³¹ places, which is undecided over the box")
+        raise UnsupportedPrimitiveError("uses one of more than 2³¹ places, which is undecided over the box")
     lower, upper = ([_clipped(end, n) for end, n in zip(ends, places, strict=True)]
                     for ends in zip(*((i.lower, i.upper) for i in indices), strict=True))  # fmt: skip
     spans = [jnp.max(last - first, initial=0) + 1 for first, last in zip(lower, upper, strict=True)]
@@ -37,7 +37,7 @@ def _each(indices: list[Interval], places: list[int], read: Any) -> Any:
         for first, last, span in zip(lower, upper, spans, strict=True):
             digit, k = k % span, k // span
             index.append(jnp.minimum(first + digit, last))
-        return read(index)
+        return at_index(index)
 
     def step(state: Any) -> Any:
         k, found = state
@@ -73,10 +73,13 @@ def _dynamic_slice(primitive: Primitive, operand: Any, *indices: Any, **params: 
     return _each(pairs, places, lambda index: rearranged(primitive, operand, *index, **params))
 
 
-def _update(primitive: Primitive, operand: Any, *others: Any, **params: Any) -> Any:
-    if any(isinstance(i, Interval) for i in others[1:]):
-        raise UnsupportedPrimitiveError("writes to a place that is undecided over the box")
-    return rearranged(primitive, operand, *others, **params)
+def _update(primitive: Primitive, operand: Any, update: Any, *indices: Any, **params: Any) -> Any:
+    """One block is written, so the outcomes are as many as its places; of several, their combinations would count."""
+    if not any(isinstance(i, Interval) for i in indices):
+        return rearranged(primitive, operand, update, *indices, **params)
+    places = [n - size + 1 for n, size in zip(operand.shape, update.shape, strict=True)]
+    pairs = [ia.as_interval(i) for i in indices]
+    return _each(pairs, places, lambda index: rearranged(primitive, operand, update, *index, **params))
 
 
 definteger(lax.gather_p, _gather)

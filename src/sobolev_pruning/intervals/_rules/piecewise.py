@@ -180,6 +180,9 @@ def _select(primitive: Primitive, which: Any, *cases: Any, **params: Any) -> Any
 def _select_n(walk: Any, inputs: list[Any], params: dict[str, Any], avals: list[Any]) -> list[Any]:
     """A choice is defined where what it chooses is, and jumps where it is undecided, unless its form says otherwise."""
     which, *cases = inputs
+    decided = None if which.form is None else which.form.value
+    if decided is not None and which.empty is None and which.lack is None:
+        return [cases[int(decided)]]
     (aval,) = avals
     if all(n.empty is None for n in inputs):
         (node,) = walk.apply(partial(_select, lax.select_n_p), lax.select_n_p, params, inputs, avals)

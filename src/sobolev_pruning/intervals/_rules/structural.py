@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import Primitive
+from jax.extend.core import Primitive, primitives
 
 from .._arithmetic import is_point
 from .._bits import flush_down_p, flush_up_p, order_p
@@ -194,3 +194,13 @@ def _order(primitive: Primitive, x: Interval, **params: Any) -> Any:
 
 
 defrule(order_p, _order)
+
+
+def _empty(primitive: Primitive, *, dtype: Any, **params: Any) -> Any:
+    """Whatever was in memory: nothing is known of it."""
+    if jnp.issubdtype(dtype, jnp.floating):
+        return Interval.entire((), dtype)
+    return primitive.bind(dtype=dtype, **params)
+
+
+defrule(primitives.empty2_p, _empty)
