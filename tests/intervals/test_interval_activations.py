@@ -360,6 +360,18 @@ def test_critical_points_are_zeros_of_the_derivative(dtype):
                 assert abs(_silu(at, order) - arb(value)) < arb("1e-25")
 
 
+def test_a_slope_and_its_function_share_their_exponentials():
+    def slope(x):
+        return jax.vjp(jax.nn.silu, x)[1](jnp.ones_like(x))[0]
+
+    def exponentials(f):
+        x = np.linspace(-1, 1, 8, dtype=np.float32)
+        program = jax.jit(inclusion(f)).lower(as_interval(x, x + np.float32(0.5))).compile()
+        return program.as_text().count(" exponential(")
+
+    assert exponentials(lambda x: (jax.nn.silu(x), slope(x))) == exponentials(slope) > 0
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_critical_points_lie_within_the_cut(dtype):
     """Beyond it, σ, exp and erfc are taken at the cut, and what they leave is below a hundredth of the margin."""

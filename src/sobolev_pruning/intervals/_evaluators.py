@@ -59,7 +59,7 @@ def _within(
 
     Args:
         evaluate: The formula of the variable and of the variable clipped at the cuts, of which σ, exp and erfc are
-            taken; by that they change as little. The derivatives of a function share them.
+            taken; by that they change as little. SiLU and its slope take σ of one argument, which XLA evaluates once.
         left: Coefficients of the limit at −∞.
         right: Coefficients of the limit at ∞.
         dtype: Of the variable.
@@ -111,7 +111,7 @@ def _logistic_family(p: Polynomial, sigmoid: Function, dtype: np.dtype) -> Evalu
     argument = in_powers(sigmoid.argument)
 
     def evaluate(x: Ball, u: Array) -> Interval:
-        q = balls.horner(argument, x) if argument != [0, 1] else balls.point(u)
+        q = balls.horner(argument, x) if argument != (0, 1) else balls.point(u)
         s = balls.logistic(q)
         r = balls.logistic(-q)
         tau = balls.apply(lax.tanh_p, q.half(), 1.0)

@@ -22,11 +22,8 @@ structured: Mapping[Primitive, Callable[..., Any]] = MappingProxyType(_structure
 inlined: Mapping[Primitive, Callable[[dict[str, Any]], ClosedJaxpr]] = MappingProxyType(_inlined)
 
 
-class UnsupportedPrimitiveError(NotImplementedError):
-    """A function uses an operation that has no interval rule.
-
-    A `NotImplementedError`, as Python names what could exist and does not, and as JAX raises for a primitive without a
-    rule: code that is ready for those is ready for this.
+class UnsupportedPrimitiveError(ValueError):
+    """A function uses an operation that has no interval rule, so it cannot be enclosed.
 
     Nothing is passed through by default: an operation without a rule has no known enclosure. The message names the
     operation and the line that uses it. Rewrite that line with supported operations, or register a rule with
