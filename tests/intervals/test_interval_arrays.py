@@ -249,7 +249,7 @@ def test_exact_arrays_stay_exact(name):
 
 @pytest.mark.parametrize(("operation", "neutral"), [(lax.add, 0.0), (lax.mul, 1.0)])
 def test_windows_that_start_from_another_number_have_two_readings(operation, neutral):
-    """The padding holds that number, by the specification, or nothing, as XLA has it."""
+    """The padding holds that number, or nothing, as XLA on a CPU has it."""
     x = np.array([1.0, 10.0, 100.0])
 
     def f(x, start, pads):

@@ -10,7 +10,7 @@ from jax import lax
 from jax.extend.core import Primitive
 
 from sobolev_pruning.intervals import Interval, Ternary, UnsupportedPrimitiveError, inclusion
-from sobolev_pruning.intervals._equinox import rule_of_equinox
+from sobolev_pruning.intervals._registry import foreign_rule
 
 
 def newton(a):
@@ -256,7 +256,7 @@ def test_primitives_of_equinox():
     assert (float(count.lower), float(count.upper)) == (0, 2)
     other = Primitive("unvmap_any")  # of the same name, from elsewhere
     other.def_impl(lambda x: x)
-    assert rule_of_equinox(other) is None
+    assert foreign_rule(other) is None
 
 
 def test_places_without_number_are_refused():

@@ -1,6 +1,5 @@
 """What the functions of this package refuse, before anything is traced."""
 
-import contextlib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
@@ -40,9 +39,7 @@ def check_arguments(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
                 continue  # inside of a transformation that puts placeholders in
             if leaf.lower.dtype not in (np.float32, np.float64) and jnp.issubdtype(leaf.lower.dtype, jnp.floating):
                 format_of(leaf.lower.dtype)
-        elif isinstance(leaf, str | bytes) or not (
-            hasattr(leaf, "dtype") or isinstance(leaf, bool | int | float | complex)
-        ):
+        elif not _has_dtype(leaf):
             where = _argument_name(f, path)
             raise TypeError(
                 f"inclusion: {where} of `{getattr(f, '__name__', 'f')}` is a {type(leaf).__name__}, but only "
@@ -53,16 +50,16 @@ def check_arguments(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
 def _argument_name(f: Callable[..., Any], path: tuple[Any, ...]) -> str:
     """How a user would call the leaf at a path of `(args, kwargs)`."""
     kind, which, *rest = path
-    name = str(which.key) if kind.idx else f"[{which.idx}]"
-    if not kind.idx:
-        with contextlib.suppress(TypeError, ValueError, IndexError):
-            parameters = [
-                p
-                for p in inspect.signature(f).parameters.values()
-                if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-            ]
-            name = parameters[which.idx].name
+    name = str(which.key) if kind.idx else _positional_name(f, which.idx) or f"[{which.idx}]"
     return f"the argument `{name}{jax.tree_util.keystr(tuple(rest))}`"
+
+
+def _positional_name(f: Callable[..., Any], i: int) -> str | None:
+    try:
+        parameters = inspect.signature(f).parameters.values()
+        return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][i]
+    except (TypeError, ValueError, IndexError):  # a builtin, or `*args`
+        return None
 
 
 def check_argnums(caller: str, argnums: Any) -> tuple[int, ...]:
@@ -112,6 +109,8 @@ def differentiated(caller: str, f: Callable[..., Any], argnums: tuple[int, ...],
 
 
 def _has_dtype(x: Any) -> bool:
+    if isinstance(x, str | bytes):  # NumPy's have one
+        return False
     return isinstance(x, bool | int | float | complex) or hasattr(x, "dtype")
 
 
@@ -120,10 +119,8 @@ def _is_float(x: Any) -> bool:
 
 
 def _described(f: Callable[..., Any], i: int) -> str:
-    try:
-        return f"argument {i} (`{list(inspect.signature(f).parameters)[i]}`)"
-    except (TypeError, ValueError, IndexError):  # a builtin, or `*args`
-        return f"argument {i}"
+    name = _positional_name(f, i)
+    return f"argument {i} (`{name}`)" if name else f"argument {i}"
 
 
 def direction_like(caller: str, name: str, direction: Any, like: Any) -> Any:

@@ -22,7 +22,6 @@ from ._continuity import continuous
 from ._decoration import UNBOUNDED, UNDEFINED
 from ._dependence import MARK, joined, spread
 from ._domains import POSITIVE, Domain, domains
-from ._equinox import rule_of_equinox
 from ._forms import Polynomial, TooLarge, Variable, rename
 from ._interval import Interval
 from ._origins import Origin, is_positive
@@ -31,6 +30,7 @@ from ._ranges import Ranges
 from ._rearrangements import REARRANGEMENTS
 from ._registry import (
     UnsupportedPrimitiveError,
+    foreign_rule,
     inlined,
     integer_rules,
     is_unproved,
@@ -255,7 +255,7 @@ class Interpreter:
             except UnsupportedPrimitiveError as error:
                 raise _located(error, primitive, self._source) from None
         undecided = any(n.is_undecided_integer for n in inputs)
-        rule = (integer_rules if undecided else rules).get(primitive) or rule_of_equinox(primitive)
+        rule = (integer_rules if undecided else rules).get(primitive) or foreign_rule(primitive)
         if rule is None:
             why = "computes with an integer that is undecided over the box" if undecided else ""
             raise UnsupportedPrimitiveError(unsupported_message(primitive.name, self._source, why))

@@ -11,6 +11,7 @@ _rules: dict[Primitive, Callable[..., Any]] = {}
 _inlined: dict[Primitive, Callable[[dict[str, Any]], ClosedJaxpr]] = {}
 _structured: dict[Primitive, Callable[..., Any]] = {}
 _integer_rules: dict[Primitive, Callable[..., Any]] = {}
+_foreign: dict[tuple[str, str], Callable[..., Any]] = {}
 _unproved: set[Primitive] = set()  # of users' primitives, nothing is known of where they are defined
 
 rules: Mapping[Primitive, Callable[..., Any]] = MappingProxyType(_rules)
@@ -55,6 +56,19 @@ def definteger(primitive: Primitive, law: Callable[..., Any], *static: Any) -> N
     """Declares the law that `primitive` obeys where an operand is a range of integers."""
     assert primitive not in _integer_rules
     _integer_rules[primitive] = partial(law, primitive, *static)
+
+
+def defforeign(package: str, name: str, law: Callable[..., Any]) -> None:
+    """Declares the law of a primitive of another package, which is known by its name and never imported here."""
+    assert (package, name) not in _foreign
+    _foreign[package, name] = law
+
+
+def foreign_rule(primitive: Primitive) -> Callable[..., Any] | None:
+    """The rule of a primitive that another package evaluates, or None."""
+    module = getattr(getattr(primitive, "impl", None), "__module__", None) or ""
+    law = _foreign.get((module.partition(".")[0], primitive.name))
+    return None if law is None else partial(law, primitive)
 
 
 def definline(primitive: Primitive, body: Callable[[dict[str, Any]], ClosedJaxpr]) -> None:
@@ -136,4 +150,5 @@ def unsupported_message(name: str, source: str | None = None, why: str = "") -> 
 
 def supported_primitives() -> tuple[str, ...]:
     """The names of all primitives that have a rule, sorted."""
-    return tuple(sorted(p.name for p in (*_rules, *_inlined, *_structured)))
+    known = [p.name for p in (*_rules, *_inlined, *_structured)]
+    return tuple(sorted([*known, *(name for _, name in _foreign)]))

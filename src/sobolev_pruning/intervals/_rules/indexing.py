@@ -27,8 +27,8 @@ def _each(indices: list[Interval], places: list[int], at_index: Any) -> Any:
     """The hull of `at_index` over all indices, given as components, of which `places` are in bounds from 0 on."""
     if math.prod(n + 2 for n in places) > np.iinfo(np.int32).max:
         raise UnsupportedPrimitiveError("uses one of more than 2³¹ places, which is undecided over the box")
-    lower, upper = ([_clipped(end, n) for end, n in zip(ends, places, strict=True)]
-                    for ends in zip(*((i.lower, i.upper) for i in indices), strict=True))  # fmt: skip
+    lower = [_clipped(i.lower, n) for i, n in zip(indices, places, strict=True)]
+    upper = [_clipped(i.upper, n) for i, n in zip(indices, places, strict=True)]
     spans = [jnp.max(last - first, initial=0) + 1 for first, last in zip(lower, upper, strict=True)]
     total = functools.reduce(jnp.multiply, spans)
 

@@ -106,8 +106,8 @@ def _reduce_window(_: Primitive, *operands: Any, jaxpr: Any, consts: Any, **para
         return operation(_like(start, entries.shape[1:]), halves(operation, entries))
 
     result = padded_with(start.lower, start.upper)
-    # The specification of StableHLO pads with the first operand of the reduction; XLA on a CPU leaves out what lies
-    # outside of the array. Both are possible, and alike for what changes nothing.
+    # The padding may be taken to hold the initial value; XLA on a CPU leaves it out. Both are enclosed, and alike where
+    # the initial value changes nothing.
     if primitive in NEUTRAL and (any(map(any, params["padding"])) or any(d > 1 for d in params["base_dilation"])):
         result = ia.hull(result, padded_with(NEUTRAL[primitive], NEUTRAL[primitive]))
     return [result]
