@@ -4,9 +4,6 @@ Values are compared with plain values, interval adjoints (values and gradients w
 values and gradients, each compiled once. The two take turns in one run; the median of the ratios is printed, with the
 smallest and the largest. Compile times include tracing. Enclosures are checked before they are timed. Rows are written
 as they are measured; those of other functions than `--function` names stay.
-
-The committed table has no row of the elementwise chain: its adjoint took more than four minutes to compile, because the
-normal forms of its steps are expanded.
 """
 
 import argparse

@@ -192,6 +192,12 @@ ZERO = Polynomial({})
 ONE = Polynomial.constant(1)
 
 
+def nonlinear_variables(p: Polynomial) -> set[Variable]:
+    """The variables that occur in a power or in a function."""
+    factors = (factor for monomial in p.terms for factor in monomial)
+    return {variable_of(atom) for atom, power in factors if power > 1 or not isinstance(atom, Variable)}
+
+
 def order_of(factor: tuple[Atom, int]) -> tuple[Any, ...]:
     # Any order does, as long as equal monomials are equal tuples. Two atoms of one hash could, at worst, hide a match.
     return (type(factor[0]).__name__, hash(factor[0]))

@@ -22,7 +22,7 @@ from ._continuity import continuous
 from ._decoration import UNBOUNDED, UNDEFINED
 from ._dependence import MARK, joined, spread
 from ._domains import POSITIVE, Domain, domains
-from ._forms import Polynomial, TooLarge, Variable, rename
+from ._forms import Polynomial, TooLarge, Variable, nonlinear_variables, rename
 from ._interval import Interval
 from ._origins import Origin, is_positive
 from ._program import source_of
@@ -47,6 +47,10 @@ Value = Interval | Ternary | Array
 
 # A chain of unevaluated elementwise operations is cut here, well below Python's limit of recursion.
 _MAX_DEPTH = 60
+
+# A longer polynomial that is nonlinear in several variables is no known function, and every step of a program that
+# multiplies it multiplies its length.
+_MAX_MIXED = 8
 
 
 class Node:
@@ -366,6 +370,8 @@ class Interpreter:
             return None
         if form is None or not is_float(aval):
             return form
+        if len(form.terms) > _MAX_MIXED and len(nonlinear_variables(form)) > 1:
+            return None
         # A polynomial is evaluated in one dtype.
         same = all(self.nodes[v].aval.dtype == aval.dtype for v in form.variables)
         return form if same else None

@@ -36,6 +36,7 @@ class Ranges:
     def __init__(self, variable: Callable[[Variable], Interval]) -> None:
         self._variable = variable
         self._known: dict[Any, Enclosure] = {}
+        self._powers: dict[tuple[Atom, int], Interval] = {}
 
     def enclose(self, p: Polynomial, dtype: Any, shape: tuple[int, ...], natural: Callable[[], Any]) -> Interval:
         """The smallest enclosure known of a value: by its form, by its operands, or both.
@@ -116,7 +117,7 @@ class Ranges:
                 assert isinstance(atom, Variable)
                 exact = exact and atom not in seen
                 seen.add(atom)
-                factor = ia.power(self._variable(atom), power)
+                factor = self._power(atom, power)
                 term = factor if term is None else ia.mul(term, factor)
             term = ia.constant(c, dtype) if term is None else ia.scale(term, c)
             total = term if total is None else ia.add(total, term)
@@ -142,12 +143,18 @@ class Ranges:
         for monomial, c in p.terms.items():
             term: Interval | None = None
             for atom, power in monomial:
-                factor = ia.power(self._atom(atom), power)
+                factor = self._power(atom, power)
                 term = factor if term is None else ia.mul(term, factor)
             term = ia.constant(c, dtype) if term is None else ia.scale(term, c)
             total = term if total is None else ia.add(total, term)
         assert total is not None
         return total
+
+    def _power(self, atom: Atom, power: int) -> Interval:
+        key = (atom, power)
+        if key not in self._powers:
+            self._powers[key] = ia.power(self._atom(atom), power)
+        return self._powers[key]
 
     def _atom(self, atom: Atom) -> Interval:
         match atom:
