@@ -24,6 +24,7 @@ from ._dependence import MARK, joined, spread
 from ._domains import POSITIVE, Domain, domains
 from ._forms import Polynomial, TooLarge, Variable, nonlinear_variables, rename
 from ._interval import Interval
+from ._once import computed_once
 from ._origins import Origin, is_positive
 from ._program import source_of
 from ._ranges import Ranges
@@ -152,7 +153,9 @@ class Interpreter:
         variable = Variable(node.number)
         if node.form is not None and node.form.lone_atom is not None:
             return node.form
-        self.value(node)  # by its present form
+        value = self.value(node)  # by its present form
+        if isinstance(value, Interval) and is_float(node.aval) and _is_costly(node):
+            node._value = computed_once(value)
         self.nodes[variable] = node
         node.form = Polynomial.of(variable)
         return node.form
@@ -401,6 +404,13 @@ class Interpreter:
                 self.opaque(mapped)
             images[variable] = Variable(self._mapped[key].number)
         return rename(form, images)
+
+
+def _is_costly(node: Node) -> bool:
+    """Whether a value takes more than sums to compute, and is no product of matrices, which is computed once anyway."""
+    if node.form is not None:
+        return bool(nonlinear_variables(node.form))
+    return node.origin is not None and node.origin.primitive not in REARRANGEMENTS
 
 
 def is_key(aval: Any) -> bool:

@@ -1,0 +1,25 @@
+"""A mark behind which XLA computes a value once.
+
+XLA on a CPU computes cheap operations again in every consumer, and consumers of consumers, so that a chain of steps
+with its derivative grows exponentially, in the time to compile and to run; `lax.optimization_barrier` is gone by then.
+It never computes a division again. So a value is divided by a one of which XLA does not know that it is one.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+from jax.core import Tracer
+
+from ._arithmetic import each
+from ._interval import Interval
+
+
+def computed_once(x: Interval) -> Interval:
+    """The interval itself."""
+    if not isinstance(x.lower, Tracer):
+        return x
+    one = jnp.where(jnp.isnan(x.lower), jnp.asarray(2, x.dtype), jnp.asarray(1, x.dtype))
+
+    def divided(end: Array) -> Array:
+        return end / one
+
+    return each(divided, x)
