@@ -14,7 +14,8 @@ import numpy as np
 
 from . import _identities as identities
 from ._critical import CRITICAL
-from ._forms import ONE, Function, Polynomial, Variable
+from ._forms import ONE, Polynomial, Variable
+from ._slopes import derivative
 
 # How many derivatives of each are enclosed by their ranges.
 ORDERS = {
@@ -48,46 +49,6 @@ def constants(dtype: str) -> dict[str, Fraction]:
     }
 
 
-def _times(p: Polynomial, q: Polynomial | None) -> Polynomial | None:
-    return None if q is None else p * q
-
-
-def derivative(p: Polynomial, dtype: str) -> Polynomial:
-    """`p'` for a polynomial of one variable, as JAX differentiates it."""
-    slope = constants(dtype)["erf_slope"]
-    result = Polynomial({})
-    for atom in p.atoms:
-        match atom:
-            case Variable():
-                inner = ONE
-            case Function(name, q):
-                outer: Polynomial | None
-                of = Polynomial.of(atom)
-                match name:
-                    case "logistic":
-                        outer = of - of * of
-                    case "exp":
-                        outer = of
-                    case "erf":
-                        square = identities.exp(-(q * q))
-                        outer = None if square is None else square.scaled(slope)
-                    case "tanh_softplus":
-                        outer = _times(ONE - of * of, identities.logistic(q))
-                    case _:
-                        outer = identities.logistic(q)
-                assert outer is not None
-                inner = outer * derivative(q, dtype)
-            case _:
-                raise AssertionError("the definitions above hold no choices between branches")
-        partial = Polynomial({})
-        for power, coefficient in p.coefficients(atom).items():
-            if power:
-                term = coefficient * Polynomial.of(atom) ** (power - 1)
-                partial = partial + term.scaled(Fraction(power))
-        result = result + partial * inner
-    return result
-
-
 def definitions(dtype: str) -> dict[str, Polynomial]:
     """The activations themselves."""
     x = Polynomial.of(Variable(0))
@@ -112,10 +73,11 @@ def definitions(dtype: str) -> dict[str, Polynomial]:
 
 def known_forms(dtype: str) -> Iterator[tuple[str, Polynomial]]:
     """Name and form of every function and its derivatives."""
+    erf_slope = constants(dtype)["erf_slope"]
     for name, form in definitions(dtype).items():
         for order in range(ORDERS[name] + 1):
             yield f"{name}{chr(39) * order}", form
-            form = derivative(form, dtype)
+            form = derivative(form, erf_slope)  # as JAX differentiates it
 
 
 def known_functions(dtype: str) -> Iterator[KnownFunction]:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ._arguments import check_argnums, check_function, check_rounding, differentiated, direction_like
+from ._arguments import check_argnums, check_arithmetic, check_function, differentiated, direction_like
 from ._inclusion import inclusion
 from ._interval import Interval
 from ._program import Program, replaced, trace
@@ -26,7 +26,12 @@ Mode = Literal["reverse", "forward"]
 
 
 def interval_grad(
-    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, *, rounding: str = "outward"
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    *,
+    rounding: str = "outward",
+    domain: str = "interval",
 ) -> Callable[..., Any]:
     """Encloses the gradient of a scalar function over a box.
 
@@ -36,6 +41,7 @@ def interval_grad(
             arrays that are known exactly, such as parameters.
         has_aux: Whether `f` returns a pair of that float and more, which is enclosed as by `inclusion`.
         rounding: As in `inclusion`.
+        domain: As in `inclusion`.
 
     Returns:
         A function of the same arguments, each leaf of which is an `Interval` or, if it is exact, an array. Returns
@@ -44,7 +50,7 @@ def interval_grad(
     Raises:
         TypeError: `f` is not callable, or `argnums` is no integer; when called, if an argument to differentiate holds
             other things than floats, or the result of `f` is no scalar.
-        ValueError: `argnums` or `rounding` names nothing that exists.
+        ValueError: `argnums`, `rounding` or `domain` names nothing that exists.
         UnsupportedPrimitiveError: when called, if the derivative uses an operation that has no interval rule.
 
     >>> import jax.numpy as jnp
@@ -52,24 +58,29 @@ def interval_grad(
     >>> slope.contains(jnp.asarray([3.0, 12.0])).tolist()
     [True, True]
     """
-    return _gradient("interval_grad", jax.grad, f, argnums, has_aux, rounding)
+    return _gradient("interval_grad", jax.grad, f, argnums, has_aux, rounding, domain)
 
 
 def interval_value_and_grad(
-    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, *, rounding: str = "outward"
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    *,
+    rounding: str = "outward",
+    domain: str = "interval",
 ) -> Callable[..., Any]:
     """Encloses a scalar function and its gradient over a box: `(value, gradient)`, in one pass.
 
     Arguments, results and errors are those of `interval_grad`; the structure is that of `jax.value_and_grad`.
     """
-    return _gradient("interval_value_and_grad", jax.value_and_grad, f, argnums, has_aux, rounding)
+    return _gradient("interval_value_and_grad", jax.value_and_grad, f, argnums, has_aux, rounding, domain)
 
 
 def _gradient(
-    caller: str, transform: Any, f: Callable[..., Any], argnums: Any, has_aux: bool, rounding: str
+    caller: str, transform: Any, f: Callable[..., Any], argnums: Any, has_aux: bool, rounding: str, domain: str
 ) -> Callable[..., Any]:
     check_function(caller, f)
-    check_rounding(caller, rounding)
+    check_arithmetic(caller, rounding, domain)
     several = check_argnums(caller, argnums)
     which = several if isinstance(argnums, Sequence) else several[0]
 
@@ -79,7 +90,7 @@ def _gradient(
         check_scalar(caller, result[0] if has_aux else result)
         return result
 
-    enclosed = inclusion(transform(scalar, which, has_aux), rounding=rounding)
+    enclosed = inclusion(transform(scalar, which, has_aux), rounding=rounding, domain=domain)
 
     @functools.wraps(f, updated=())
     def gradient(*args: Any, **kwargs: Any) -> Any:
@@ -117,7 +128,11 @@ def _shapes(value: Any) -> str:
 
 
 def interval_vjp(
-    f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, rounding: str = "outward"
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    *,
+    rounding: str = "outward",
+    domain: str = "interval",
 ) -> Callable[..., Any]:
     """Encloses a function and the product of a cotangent with its Jacobian.
 
@@ -125,6 +140,7 @@ def interval_vjp(
         f: A function that JAX can differentiate, of pytrees of arrays; returns a pytree of floats.
         argnums: As in `interval_grad`.
         rounding: As in `inclusion`.
+        domain: As in `inclusion`.
 
     Returns:
         A function `(*args, cotangent, **kwargs) -> (values, adjoints)`. The cotangent comes last and is shaped like
@@ -151,8 +167,8 @@ def interval_vjp(
         adjoints = pullback(direction_like(caller, "cotangent", cotangent, values))
         return values, adjoints if isinstance(argnums, Sequence) else adjoints[0]
 
-    check_rounding(caller, rounding)
-    enclosed = inclusion(pull, rounding=rounding)
+    check_arithmetic(caller, rounding, domain)
+    enclosed = inclusion(pull, rounding=rounding, domain=domain)
 
     @functools.wraps(f, updated=())
     def vjp(*args_and_cotangent: Any, **kwargs: Any) -> Any:
@@ -164,7 +180,11 @@ def interval_vjp(
 
 
 def interval_jvp(
-    f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, rounding: str = "outward"
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    *,
+    rounding: str = "outward",
+    domain: str = "interval",
 ) -> Callable[..., Any]:
     """Encloses a function and its derivative along a tangent.
 
@@ -172,6 +192,7 @@ def interval_jvp(
         f: A function that JAX can differentiate, of pytrees of arrays.
         argnums: As in `interval_grad`.
         rounding: As in `inclusion`.
+        domain: As in `inclusion`.
 
     Returns:
         A function `(*args, tangent, **kwargs) -> (values, tangents)`. The tangent comes last and is shaped like the
@@ -188,11 +209,15 @@ def interval_jvp(
         check_floats("interval_jvp", jax.tree.leaves(values))
         return values, directions
 
-    return _along("interval_jvp", "tangent", push, f, argnums, rounding)
+    return _along("interval_jvp", "tangent", push, f, argnums, rounding, domain)
 
 
 def interval_hvp(
-    f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, rounding: str = "outward"
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    *,
+    rounding: str = "outward",
+    domain: str = "interval",
 ) -> Callable[..., Any]:
     """Encloses the product of the Hessian of a scalar function with a direction, forward over reverse.
 
@@ -200,6 +225,7 @@ def interval_hvp(
         f: A function that JAX can differentiate twice; returns one float, of shape `()`.
         argnums: As in `interval_grad`.
         rounding: As in `inclusion`.
+        domain: As in `inclusion`.
 
     Returns:
         A function `(*args, v, **kwargs) -> product`. The direction `v` comes last and is shaped like the argument, or
@@ -221,13 +247,15 @@ def interval_hvp(
         product = jax.jvp(slope, tuple(primals), tuple(tangents))[1]
         return product if isinstance(argnums, Sequence) else product[0]
 
-    return _along("interval_hvp", "v", push, f, argnums, rounding)
+    return _along("interval_hvp", "v", push, f, argnums, rounding, domain)
 
 
-def _along(caller: str, name: str, push: Any, f: Callable[..., Any], argnums: Any, rounding: str) -> Callable[..., Any]:
+def _along(
+    caller: str, name: str, push: Any, f: Callable[..., Any], argnums: Any, rounding: str, domain: str
+) -> Callable[..., Any]:
     """The enclosure of `push` at the arguments to differentiate and a direction that is shaped like them."""
     check_function(caller, f)
-    check_rounding(caller, rounding)
+    check_arithmetic(caller, rounding, domain)
     several = check_argnums(caller, argnums)
 
     def pushed(args: tuple, kwargs: dict[str, Any], tangents: tuple) -> Any:
@@ -238,7 +266,7 @@ def _along(caller: str, name: str, push: Any, f: Callable[..., Any], argnums: An
 
         return push(of, [args[i] for i in positions], tangents)
 
-    enclosed = inclusion(pushed, rounding=rounding)
+    enclosed = inclusion(pushed, rounding=rounding, domain=domain)
 
     @functools.wraps(f, updated=())
     def along(*args_and_direction: Any, **kwargs: Any) -> Any:
@@ -266,6 +294,7 @@ def interval_jacobian(
     *,
     mode: Mode | None = None,
     rounding: str = "outward",
+    domain: str = "interval",
 ) -> Callable[..., Any]:
     """Encloses the Jacobian of a function over a box.
 
@@ -276,6 +305,7 @@ def interval_jacobian(
             unit tangents, one for every input. None takes the smaller batch, and reverse of equal ones. Both enclose
             the same Jacobian, with other widths: where width counts, try both and intersect.
         rounding: As in `inclusion`.
+        domain: As in `inclusion`.
 
     Returns:
         A function of the same arguments, as in `interval_grad`. Returns intervals in the structure of
@@ -289,7 +319,7 @@ def interval_jacobian(
     """
     caller = "interval_jacobian"
     check_function(caller, f)
-    check_rounding(caller, rounding)
+    check_arithmetic(caller, rounding, domain)
     several = check_argnums(caller, argnums)
     if mode not in ("reverse", "forward", None):
         raise ValueError(f"{caller}: `mode` must be 'reverse', 'forward' or None, got {mode!r}.")
@@ -302,7 +332,7 @@ def interval_jacobian(
         positions = program.chosen([i % len(args) for i in several])
         chosen = [program.closed.in_avals[p] for p in positions]
         fewer_outs = sum(a.size for a in outs) <= sum(a.size for a in chosen)
-        blocks = jacobian_blocks(program, positions, mode or ("reverse" if fewer_outs else "forward"), rounding)
+        blocks = jacobian_blocks(program, positions, mode or ("reverse" if fewer_outs else "forward"), rounding, domain)
         rows = [_like_arguments(args, several, argnums, row) for row in blocks]
         return jax.tree.unflatten(program.out_tree, rows)
 
@@ -315,7 +345,11 @@ def interval_jacobian(
 
 
 def interval_hessian(
-    f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, rounding: str = "outward"
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    *,
+    rounding: str = "outward",
+    domain: str = "interval",
 ) -> Callable[..., Any]:
     """Encloses the Hessian of a scalar function over a box: forward over reverse, all columns in one batch.
 
@@ -323,6 +357,7 @@ def interval_hessian(
         f: A function that JAX can differentiate twice; returns one float, of shape `()`.
         argnums: As in `interval_grad`.
         rounding: As in `inclusion`.
+        domain: As in `inclusion`.
 
     Returns:
         A function of the same arguments, as in `interval_grad`. Returns intervals in the structure of
@@ -335,7 +370,7 @@ def interval_hessian(
     """
     caller = "interval_hessian"
     check_function(caller, f)
-    check_rounding(caller, rounding)
+    check_arithmetic(caller, rounding, domain)
     several = check_argnums(caller, argnums)
 
     @jax.jit
@@ -350,7 +385,7 @@ def interval_hessian(
             return list(gradient(*chosen))
 
         derivative = trace(slope, program.leaves, {})
-        blocks = jacobian_blocks(derivative, positions, "forward", rounding)
+        blocks = jacobian_blocks(derivative, positions, "forward", rounding, domain)
         return _like_arguments(args, several, argnums, [_like_arguments(args, several, argnums, row) for row in blocks])
 
     @functools.wraps(f, updated=())
@@ -368,7 +403,9 @@ def _like_arguments(args: tuple, several: tuple[int, ...], argnums: Any, leaves:
     return jax.tree.unflatten(jax.tree.structure(like, is_leaf=lambda x: isinstance(x, Interval)), leaves)
 
 
-def jacobian_blocks(program: Program, positions: Sequence[int], mode: Mode, rounding: str) -> list[list[Interval]]:
+def jacobian_blocks(
+    program: Program, positions: Sequence[int], mode: Mode, rounding: str, domain: str = "interval"
+) -> list[list[Interval]]:
     """The enclosed derivative of every output by every leaf at `positions`, of shape `output.shape + leaf.shape`.
 
     The batch of directions is laid around the enclosed product, not inside of it: so the enclosed program has the
@@ -385,7 +422,7 @@ def jacobian_blocks(program: Program, positions: Sequence[int], mode: Mode, roun
         of, chosen = program.of(positions, leaves), [leaves[p] for p in positions]
         return jax.jvp(of, tuple(chosen), tuple(directions))[1]
 
-    product = inclusion(pull if mode == "reverse" else push, rounding=rounding)
+    product = inclusion(pull if mode == "reverse" else push, rounding=rounding, domain=domain)
     rows, columns = (outs, ins) if mode == "reverse" else (ins, outs)
     batch = jax.vmap(product, in_axes=(0, None))(unit_directions(rows), program.leaves)
     # Of a part of the batch and a result, `row.shape + column.shape`; forward it is the transpose that is wanted.

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._domain_names import DOMAINS
 from ._interval import Interval
 from ._program import is_interval
 from ._rounding import Rounding, format_of
@@ -22,12 +23,17 @@ def check_function(caller: str, f: Any) -> None:
         )
 
 
-def check_rounding(caller: str, rounding: Any) -> None:
-    """Raises `ValueError` unless `rounding` is a known one."""
+def check_arithmetic(caller: str, rounding: Any, domain: Any = "interval") -> None:
+    """Raises `ValueError` unless `rounding` and `domain` name what there is."""
     if rounding not in get_args(Rounding):
         raise ValueError(
             f"{caller}: `rounding` must be one of {get_args(Rounding)}, got {rounding!r}. Use 'outward' unless only a "
             "ranking is wanted."
+        )
+    if domain not in DOMAINS:
+        raise ValueError(
+            f"{caller}: `domain` must be one of {tuple(DOMAINS)}, got {domain!r}. Use 'interval' for speed, 'affine' "
+            "for composed functions such as networks."
         )
 
 

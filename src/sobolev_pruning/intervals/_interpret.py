@@ -27,7 +27,7 @@ from ._interval import Interval
 from ._once import computed_once
 from ._origins import Origin, is_positive
 from ._program import source_of
-from ._ranges import Ranges
+from ._ranges import Ranges, by_variable
 from ._rearrangements import REARRANGEMENTS
 from ._registry import (
     UnsupportedPrimitiveError,
@@ -39,6 +39,8 @@ from ._registry import (
     structured,
     unsupported_message,
 )
+from ._relational import AbstractDomain
+from ._relations import Made, Relations
 from ._rounding import format_of
 from ._softmax import Softmax
 from ._symbols import keeps_infinity, symbols
@@ -61,12 +63,14 @@ class Node:
         empty: Marks on the entries that are nowhere defined; their enclosure means nothing. None if there are none.
         lack: Marks on the entries by how well they are defined (`_decoration`); None if all of them are. Only looked
             for where decorations are asked for.
+        made: The operation that made the value, and which of its results it is.
+        relation: How it depends on other values, in the domain that is asked for; None while it is not known.
         near: The exact array that this is, up to the rounding of subnormal entries; known only while running.
     """
 
     __slots__ = (
-        "_natural", "_value", "aval", "depth", "empty", "form", "infinite", "lack", "near", "number", "origin",
-        "real",
+        "_natural", "_value", "aval", "depth", "empty", "form", "infinite", "lack", "made", "near", "number", "origin",
+        "real", "relation",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +94,8 @@ class Node:
         self.empty: Array | None = None
         self.lack: Array | None = None
         self.near: Array | None = None
+        self.made: Made | None = None
+        self.relation: Any = None
 
     @property
     def is_exact(self) -> bool:
@@ -110,8 +116,9 @@ def is_float(aval: Any) -> bool:
 class Interpreter:
     """One walk: the variables it has named, and the ranges it has computed."""
 
-    def __init__(self, *, decorated: bool = False) -> None:
+    def __init__(self, *, decorated: bool = False, domain: AbstractDomain[Any] | None = None) -> None:
         self.decorated = decorated
+        self.relations = None if domain is None else Relations(domain, self.value, self.node_of, enclose)
         self.nodes: dict[Variable, Node] = {}
         self.ranges = Ranges(self._variable_value)
         self.softmax = Softmax(self)
@@ -125,6 +132,10 @@ class Interpreter:
         self._count += 1
         return self._count
 
+    def node_of(self, variable: Variable) -> Node:
+        """The node of a variable."""
+        return self.nodes[variable]
+
     def _variable_value(self, variable: Variable) -> Interval:
         value = self.value(self.nodes[variable])
         assert isinstance(value, Interval)
@@ -132,6 +143,15 @@ class Interpreter:
 
     def value(self, node: Node) -> Value:
         """The enclosure of a node: the smallest that is known."""
+        value = self._natural_value(node)
+        if self.relations is None or node.relation is not None or node.near is not None:
+            return value
+        if isinstance(value, Interval) and is_float(node.aval):
+            node.relation, node._value = self.relations.relate(node, value)
+            return node._value
+        return value
+
+    def _natural_value(self, node: Node) -> Value:
         if node._value is None:
             assert node._natural is not None
             natural = node._natural
@@ -258,7 +278,12 @@ class Interpreter:
             return nodes
         if primitive in structured:
             try:
-                return structured[primitive](self, inputs, eqn.params, avals)
+                before = self._count
+                nodes = structured[primitive](self, inputs, eqn.params, avals)
+                for index, node in enumerate(nodes):
+                    if node.number > before and node.made is None:
+                        node.made = Made(primitive, tuple(inputs), eqn.params, index)
+                return nodes
             except UnsupportedPrimitiveError as error:
                 raise _located(error, primitive, self._source) from None
         undecided = any(n.is_undecided_integer for n in inputs)
@@ -292,6 +317,8 @@ class Interpreter:
         if primitive.multiple_results:
             results = natural()
             nodes = [self.new(aval, r) for r, aval in zip(results, avals, strict=True)]
+            for index, node in enumerate(nodes):
+                node.made = Made(primitive, tuple(inputs), params, index)
             self.mark(primitive, inputs, params, nodes)
             return nodes
         (aval,) = avals
@@ -316,6 +343,7 @@ class Interpreter:
         form = self._form_of(primitive, params, inputs, aval)
         if form is None:
             node = self.new(aval, natural())
+            node.made = Made(primitive, tuple(inputs), params, 0)
             if primitive in REARRANGEMENTS:
                 node.infinite = inputs[0].infinite
             node.real = inputs[0].real if primitive in keeps_infinity else True
@@ -339,10 +367,12 @@ class Interpreter:
             known = inside or (node.form is not None and (not self.decorated or continuous(node.form)))
             if primitive in domains and not known:
                 found: Domain = domains[primitive]([*map(self.value, inputs)], params, self.value(node))
-                if not formed and is_float(node.aval):  # integers are always something
-                    node.empty = joined(node.empty, None if found.nowhere is None else found.nowhere.astype(MARK))
-                if self.decorated:
-                    node.lack = joined(node.lack, found.lack)
+                # Operands that are scalars give marks that are.
+                shape = node.aval.shape
+                if not formed and is_float(node.aval) and found.nowhere is not None:  # integers are always something
+                    node.empty = joined(node.empty, jnp.broadcast_to(found.nowhere.astype(MARK), shape))
+                if self.decorated and found.lack is not None:
+                    node.lack = joined(node.lack, jnp.broadcast_to(found.lack, shape))
             if self.decorated and is_unproved(primitive):
                 node.lack = jnp.full(node.aval.shape, UNDEFINED, MARK)
             if self.decorated and not formed and is_float(node.aval):
@@ -373,11 +403,22 @@ class Interpreter:
             return None
         if form is None or not is_float(aval):
             return form
-        if len(form.terms) > _MAX_MIXED and len(nonlinear_variables(form)) > 1:
+        if self._is_too_mixed(form):
             return None
         # A polynomial is evaluated in one dtype.
         same = all(self.nodes[v].aval.dtype == aval.dtype for v in form.variables)
         return form if same else None
+
+    def _is_too_mixed(self, form: Polynomial) -> bool:
+        """Whether a form holds products of different variables that are better left to their operations."""
+        nonlinear = nonlinear_variables(form)
+        products = any(sum(power for _, power in monomial) > 1 for monomial in form.terms)
+        if len(form.variables) == 1 or not (nonlinear or products):
+            return False
+        if self.relations is None:
+            return len(form.terms) > _MAX_MIXED and (len(nonlinear) != 1 or len(form.variables) > 2)
+        # One function of a variable, with a cofactor.
+        return len(nonlinear) > 1 or len(by_variable(form, min(nonlinear or form.variables))) > 1
 
     def _rearranged(
         self, primitive: Primitive, params: dict[str, Any], inputs: list[Node], aval: Any
@@ -400,6 +441,7 @@ class Interpreter:
             if key not in self._mapped:
                 mapped = self.new(aval, rules[primitive](self.value(source), **params))
                 mapped.origin = Origin(primitive, (source,), params)
+                mapped.made = Made(primitive, (source,), params, 0)
                 self._mapped[key] = mapped
                 self.opaque(mapped)
             images[variable] = Variable(self._mapped[key].number)
@@ -478,3 +520,10 @@ def clean(x: Interval) -> tuple[Interval, Array]:
 def closed(jaxpr: Any) -> ClosedJaxpr:
     """A jaxpr with its constants, from either form that primitives carry."""
     return jaxpr if isinstance(jaxpr, ClosedJaxpr) else ClosedJaxpr(jaxpr, ())
+
+
+def enclose(body: ClosedJaxpr, operands: list[Any]) -> list[Any]:
+    """The enclosures of what a program returns; operands are intervals."""
+    walk = Interpreter()
+    nodes = [walk.new(var.aval, x) for x, var in zip(operands, body.jaxpr.invars, strict=True)]
+    return [walk.value(node) for node in walk.run(body.jaxpr, body.consts, nodes)]

@@ -20,7 +20,7 @@ from jax import Array
 from jax.extend.core import jaxpr_as_fun
 
 from ._adjoints import jacobian_blocks
-from ._arguments import check_function, check_rounding
+from ._arguments import check_arithmetic, check_function
 from ._inclusion import inclusion
 from ._interval import Interval
 from ._program import Program, replaced, trace
@@ -59,7 +59,7 @@ def mean_value(f: Callable[..., Any], *, rounding: str = "outward") -> Callable[
     True
     """
     check_function("mean_value", f)
-    check_rounding("mean_value", rounding)
+    check_arithmetic("mean_value", rounding)
 
     @jax.jit
     def enclosed(args: tuple, kwargs: dict[str, Any]) -> Any:

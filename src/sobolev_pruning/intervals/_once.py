@@ -13,13 +13,13 @@ from ._arithmetic import each
 from ._interval import Interval
 
 
+def once(x: Array) -> Array:
+    """The array itself."""
+    if not isinstance(x, Tracer):
+        return x
+    return x / jnp.where(jnp.isnan(x), jnp.asarray(2, x.dtype), jnp.asarray(1, x.dtype))
+
+
 def computed_once(x: Interval) -> Interval:
     """The interval itself."""
-    if not isinstance(x.lower, Tracer):
-        return x
-    one = jnp.where(jnp.isnan(x.lower), jnp.asarray(2, x.dtype), jnp.asarray(1, x.dtype))
-
-    def divided(end: Array) -> Array:
-        return end / one
-
-    return each(divided, x)
+    return each(once, x)

@@ -30,6 +30,25 @@ class Enclosure(NamedTuple):
     exact: bool
 
 
+def by_variable(p: Polynomial, x: Variable) -> dict[Polynomial, Polynomial]:
+    """`p = Σ Cᵢ·qᵢ(x)` with functions qᵢ of x alone, up to a factor, and cofactors Cᵢ without x: `{qᵢ: Cᵢ}`."""
+    by_cofactor: dict[Monomial, dict[Monomial, Fraction]] = {}
+    for monomial, c in p.terms.items():
+        mine = tuple(f for f in monomial if variable_of(f[0]) == x)
+        rest = tuple(f for f in monomial if variable_of(f[0]) != x)
+        by_cofactor.setdefault(rest, {})[mine] = c
+    groups: dict[Polynomial, dict[Monomial, Fraction]] = {}
+    for rest, terms in by_cofactor.items():
+        q = Polynomial(terms)
+        if q.value is not None:
+            q, factor = ONE, q.value
+        else:
+            core, factor, offset = normalise(q)
+            q = core + Polynomial.constant(offset)
+        groups.setdefault(q, {})[rest] = factor
+    return {q: Polynomial(cofactors) for q, cofactors in groups.items()}
+
+
 class Ranges:
     """Enclosures of polynomials, given those of the variables; each is computed once."""
 
@@ -65,40 +84,23 @@ class Ranges:
         return self._known[key]
 
     def _sorted(self, p: Polynomial, dtype: Any) -> Enclosure:
-        nonlinear = {variable_of(a) for a in p.atoms if not isinstance(a, Variable)}
-        if not nonlinear:
-            nonlinear = _repeated(p)
+        nonlinear = _nonlinear_or_repeated(p)
         if not nonlinear:
             return self._plain(p, dtype)
         x = min(nonlinear)
-        # By cofactor first: C → p(x), then by p up to a factor: p → ΣC.
-        by_cofactor: dict[Monomial, dict[Monomial, Fraction]] = {}
-        for monomial, c in p.terms.items():
-            mine = tuple(f for f in monomial if variable_of(f[0]) == x)
-            rest = tuple(f for f in monomial if variable_of(f[0]) != x)
-            by_cofactor.setdefault(rest, {})[mine] = c
-        groups: dict[Polynomial, dict[Monomial, Fraction]] = {}
-        for rest, terms in by_cofactor.items():
-            q = Polynomial(terms)
-            if q.value is not None:
-                q, factor = ONE, q.value
-            else:
-                core, factor, offset = normalise(q)
-                q = core + Polynomial.constant(offset)
-            groups.setdefault(q, {})[rest] = factor
+        groups = by_variable(p, x)
         total: Interval | None = None
         exact = len(groups) == 1
-        for q, cofactors in groups.items():
-            cofactor = self._polynomial(Polynomial(cofactors), dtype)
-            if q is ONE or q == ONE:
+        for q, factor in groups.items():
+            cofactor = self._polynomial(factor, dtype)
+            if q == ONE:
                 term = cofactor.interval
             else:
                 mine = self.univariate(q, x)
                 exact = exact and mine.exact
-                constant = Polynomial(cofactors).value
                 term = (
-                    ia.scale(mine.interval, constant)
-                    if constant is not None
+                    ia.scale(mine.interval, factor.value)
+                    if factor.value is not None
                     else ia.mul(cofactor.interval, mine.interval)
                 )
             exact = exact and cofactor.exact
@@ -133,10 +135,10 @@ class Ranges:
             interval = _shared_range(domain.lower, upper, p=in_u(p), is_outward=is_outward())
             # The formula for roots ends where q² overflows; the operands may reach farther.
             far = all(not isinstance(a, Function) or a.name != "rsqrt" for a in p.atoms)
-            self._known[key] = Enclosure(self._atoms(p), False) if interval is None else Enclosure(interval, far)
+            self._known[key] = Enclosure(self.of_atoms(p), False) if interval is None else Enclosure(interval, far)
         return self._known[key]
 
-    def _atoms(self, p: Polynomial) -> Interval:
+    def of_atoms(self, p: Polynomial) -> Interval:
         """The enclosure of a polynomial by the ranges of its atoms, when nothing better is known."""
         total: Interval | None = None
         dtype = self._variable(next(iter(p.variables))).dtype
@@ -225,6 +227,11 @@ def _worthwhile(p: Polynomial) -> bool:
         return True
     uses = [(atom, power) for monomial in p.terms for atom, power in monomial]
     return len({atom for atom, _ in uses}) < len(uses) or any(power > 1 for _, power in uses)
+
+
+def _nonlinear_or_repeated(p: Polynomial) -> set[Variable]:
+    """The variables that occur in functions or, if there are none, in two different powers."""
+    return {variable_of(a) for a in p.atoms if not isinstance(a, Variable)} or _repeated(p)
 
 
 def _repeated(p: Polynomial) -> set[Variable]:

@@ -16,7 +16,7 @@ from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxprs_in_params, primitives
 
 from ._adjoints import check_floats, unit_directions
-from ._arguments import check_argnums, check_function, check_rounding, differentiated
+from ._arguments import check_argnums, check_arithmetic, check_function, differentiated
 from ._inclusion import inclusion
 from ._program import Program, body_of, is_custom, is_interval, replay, source_of, trace
 
@@ -85,6 +85,7 @@ def interval_adjoints(
     *,
     argnums: int | Sequence[int] | None = None,
     rounding: str = "outward",
+    domain: str = "interval",
 ) -> Callable[..., Adjoints]:
     """Encloses every tap of a function over a box, and the derivative of the output by every tap, in one program.
 
@@ -97,6 +98,7 @@ def interval_adjoints(
         names: The taps that are wanted; None means all.
         argnums: The positional arguments whose adjoints are wanted too.
         rounding: As in `inclusion`.
+        domain: As in `inclusion`.
 
     Returns:
         A function of the same arguments, each leaf of which is an `Interval` or, if it is exact, an array. Returns
@@ -106,15 +108,17 @@ def interval_adjoints(
     Raises:
         TypeError: `f` is not callable; when called, if it does not return one array of floats, or an argument that
             `argnums` names is not of floats.
-        ValueError: `names`, `argnums` or `rounding` names nothing that exists; when called, if a wanted name is used
-            twice, or marks a value in the body of a `while_loop`, in a branch of a `cond` or in a function with a
-            derivative of its own, or if there is no tap.
+        ValueError: `names`, `argnums`, `rounding` or `domain` names nothing that exists; when called, if a wanted name
+            is used twice, or marks a value in the body of a `while_loop`, in a branch of a `cond` or in a function with
+            a derivative of its own, or if there is no tap.
         UnsupportedPrimitiveError: when called, if the derivative uses an operation that has no interval rule.
 
     Reference: N. Kichler, S. Afghan, U. Naumann, Towards Sobolev Pruning, PASC '24, doi 10.1145/3659914.3659915.
     """
-    check_rounding("interval_adjoints", rounding)
-    return _adjoints("interval_adjoints", f, names, argnums, functools.partial(inclusion, rounding=rounding))
+    check_arithmetic("interval_adjoints", rounding, domain)
+    return _adjoints(
+        "interval_adjoints", f, names, argnums, functools.partial(inclusion, rounding=rounding, domain=domain)
+    )
 
 
 def adjoints(

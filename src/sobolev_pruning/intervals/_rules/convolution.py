@@ -6,16 +6,19 @@ that transform their operands (Winograd, fast Fourier), which libraries of accel
 is computed as a product of matrices.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.extend.core import Primitive
+from jax.typing import DTypeLike
 
 from .._interval import Interval
 from .._products import bilinear_form
 from .._registry import UnsupportedPrimitiveError, defrule
+from .._relations import Made, laws, products
 from .windows import windows
 
 
@@ -31,26 +34,33 @@ def _convolution(
 ) -> Interval:
     if x.dtype != kernel.dtype:
         raise UnsupportedPrimitiveError(f"convolves {x.dtype} with {kernel.dtype}; convert one of them first")
-    terms = int(np.prod(kernel.shape)) // max(kernel.shape[dimension_numbers.rhs_spec[0]], 1)
+    del precision, preferred_element_type
+    product = convolution(x.dtype, dimension_numbers=dimension_numbers, **params)
+    return bilinear_form(product, _terms(kernel.shape, dimension_numbers), x, kernel)
+
+
+def _terms(kernel_shape: tuple[int, ...], dimension_numbers: Any) -> int:
+    """How many products are summed to an entry."""
+    return int(np.prod(kernel_shape)) // max(kernel_shape[dimension_numbers.rhs_spec[0]], 1)
+
+
+def convolution(dtype: DTypeLike, **params: Any) -> Callable[[Array, Array], Array]:
+    """A convolution of arrays whose sums are plain sums, in any order; `params` without the precisions."""
 
     def direct(a: Array, b: Array) -> Array:
-        return primitive.bind(
+        return lax.conv_general_dilated_p.bind(
             a,
             b,
-            dimension_numbers=dimension_numbers,
             # Faster and less precise formats of accelerators would void the error bound.
             precision=(lax.Precision.HIGHEST, lax.Precision.HIGHEST),
-            preferred_element_type=np.dtype(x.dtype),
+            preferred_element_type=np.dtype(dtype),
             **params,
         )
 
     def unfolded(a: Array, b: Array) -> Array:
-        return unfolded_convolution(a, b, dimension_numbers=dimension_numbers, **params)
+        return unfolded_convolution(a, b, **params)
 
-    def product(a: Array, b: Array) -> Array:
-        return lax.platform_dependent(a, b, cpu=direct, default=unfolded)
-
-    return bilinear_form(product, terms, x, kernel)
+    return lambda a, b: lax.platform_dependent(a, b, cpu=direct, default=unfolded)
 
 
 def unfolded_convolution(
@@ -100,3 +110,13 @@ def unfolded_convolution(
 
 
 defrule(lax.conv_general_dilated_p, _convolution)
+
+
+def _related(made: Made, aval: Any) -> Callable[[Array, Array], Array]:
+    params = {k: v for k, v in made.params.items() if k not in ("precision", "preferred_element_type")}
+    return convolution(aval.dtype, **params)
+
+
+laws[lax.conv_general_dilated_p] = products(
+    lambda made: _terms(made.inputs[1].aval.shape, made.params["dimension_numbers"]), _related
+)
