@@ -123,7 +123,7 @@ def test_a_network_is_enclosed_tightly(dtype, domain):
 
 
 def test_improved_slopes_are_sound_and_tighter():
-    improved = check_network(jax.nn.silu, np.float64, "optimised backward", scales=(0.5,))
+    improved = check_network(jax.nn.silu, np.float64, "backward-optimised", scales=(0.5,))
     plain = check_network(jax.nn.silu, np.float64, "backward", scales=(0.5,))
     assert np.all(improved <= plain + 1e-9)
     assert improved.mean() < 0.97 * plain.mean()

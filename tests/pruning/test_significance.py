@@ -92,6 +92,21 @@ def test_no_sample_shows_more_than_an_enclosure(activation):
     assert np.all(np.asarray(enclosed.inputs.width)[:, None] * bars >= np.asarray(sampled.inputs))
 
 
+@pytest.mark.parametrize("domain", ["affine", "backward"])
+def test_relational_domains_are_sound_and_tighter(domain):
+    model, wide = surrogate((2, 3, 3, 1)), region(0.1)
+    plain, tight = (significance(model, wide, rounding="outward", domain=d) for d in ("interval", domain))
+    sampled = eqx.filter_jit(jax.vmap(lambda x: sampled_significance(model, x)))(within(wide, 300))
+    for mine, natural, shown in zip(
+        (tight.inputs, *tight.hidden), (plain.inputs, *plain.hidden), (sampled.inputs, *sampled.hidden), strict=True
+    ):
+        assert np.all(np.asarray(shown).max(axis=0) <= np.asarray(mine))
+        assert np.all(np.asarray(mine) <= np.asarray(natural) * (1 + 1e-12))
+    assert np.all(np.asarray(tight.inputs) < 0.98 * np.asarray(plain.inputs))
+    with pytest.raises(ValueError, match="`domain` must be one of"):
+        significance(model, wide, domain="taylor")
+
+
 def test_small_trust_regions_rank_as_samples_do():
     """On the mean over a few random networks, since one pair of nodes may well change places."""
     found = []

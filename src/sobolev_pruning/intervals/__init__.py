@@ -52,6 +52,7 @@ from ._registry import (
 from ._rounding import Rounding, outward
 from ._rules import rules
 from ._sets import hull, intersection, split
+from ._subdivision import Subdivision, enclose_range
 from ._tap import Adjoints, adjoints, interval_adjoints, tap
 from ._ternary import Ternary
 
@@ -60,9 +61,11 @@ __all__ = [
     "Decoration",
     "Interval",
     "Rounding",
+    "Subdivision",
     "Ternary",
     "UnsupportedPrimitiveError",
     "adjoints",
+    "enclose_range",
     "hull",
     "inclusion",
     "intersection",

@@ -11,7 +11,7 @@ DOMAINS: dict[str, Callable[[], AbstractDomain[Any] | None]] = {
     "interval": lambda: None,
     "affine": AffineForms,
     "backward": BackwardBounds,
-    "optimised backward": lambda: BackwardBounds(steps=20),
+    "backward-optimised": lambda: BackwardBounds(steps=20),
 }
 
 

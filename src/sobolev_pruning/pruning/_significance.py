@@ -63,7 +63,12 @@ def _values_and_adjoints(surrogate: Surrogate, x: Float[Array, " d"]):
 
 @eqx.filter_jit
 def enclose_nodes(
-    surrogate: Surrogate, region: AbstractRegion, *, rounding: Rounding = "nearest", boxes_at_once: int = 64
+    surrogate: Surrogate,
+    region: AbstractRegion,
+    *,
+    rounding: Rounding = "nearest",
+    domain: str = "interval",
+    boxes_at_once: int = 64,
 ) -> NodeEnclosures:
     """Enclose every hidden node and every adjoint over each box of a region.
 
@@ -75,6 +80,8 @@ def enclose_nodes(
         region: one box or many, in physical units.
         rounding: `"outward"` guarantees the enclosures; `"nearest"` leaves out the widening by rounding errors, which
             changes no ranking.
+        domain: as in `intervals.inclusion`: `"affine"` and `"backward"` remember how nodes depend on each other, and
+            enclose them much tighter over boxes that are not tiny.
         boxes_at_once: boxes that are evaluated together; bounds the memory.
 
     Raises:
@@ -86,7 +93,9 @@ def enclose_nodes(
     if boxes_at_once < 1:
         raise ValueError(f"`boxes_at_once` is {boxes_at_once}; it must be at least 1.")
     params, static = eqx.partition(surrogate, eqx.is_array)
-    enclosure = inclusion(lambda params, x: _values_and_adjoints(eqx.combine(params, static), x), rounding=rounding)
+    enclosure = inclusion(
+        lambda params, x: _values_and_adjoints(eqx.combine(params, static), x), rounding=rounding, domain=domain
+    )
     nodes, x_bar, node_bars = jax.lax.map(
         lambda box: enclosure(params, box), boxes, batch_size=min(boxes_at_once, boxes.shape[0])
     )
@@ -94,7 +103,12 @@ def enclose_nodes(
 
 
 def significance(
-    surrogate: Surrogate, region: AbstractRegion, *, rounding: Rounding = "nearest", boxes_at_once: int = 64
+    surrogate: Surrogate,
+    region: AbstractRegion,
+    *,
+    rounding: Rounding = "nearest",
+    domain: str = "interval",
+    boxes_at_once: int = 64,
 ) -> Significance:
     """Interval adjoint significance of every input and hidden node over a region.
 
@@ -106,17 +120,19 @@ def significance(
         region: `Box` or `TrustRegions`, in physical units. Measured by `benchmarks/significance_regions.py`, small
             trust regions around samples rank best; see its table for the figures behind their default size.
         rounding: `"nearest"`, since a ranking needs no guarantee, or `"outward"`.
+        domain: as in `enclose_nodes`.
         boxes_at_once: boxes that are evaluated together; bounds the memory.
 
     Raises:
-        ValueError: the region has another number of inputs than the surrogate, or `boxes_at_once` is below 1.
+        ValueError: the region has another number of inputs than the surrogate, `boxes_at_once` is below 1, or `domain`
+            is unknown.
         VacuousEnclosureError: an enclosure is unbounded or NaN; choose smaller boxes.
 
     Reference: Kichler et al. (2024); V. Vassiliadis et al., CGO 2016; S. Afghan, U. Naumann, ICCS 2020.
     """
     if not isinstance(region, AbstractRegion):
         raise TypeError(f"`region` is {type(region).__name__}; it must be a region, such as `TrustRegions.around(x)`.")
-    enclosed = enclose_nodes(surrogate, region, rounding=rounding, boxes_at_once=boxes_at_once)
+    enclosed = enclose_nodes(surrogate, region, rounding=rounding, domain=domain, boxes_at_once=boxes_at_once)
     scores = Significance(
         _largest_score(enclosed.inputs, enclosed.input_adjoints),
         tuple(_largest_score(n, a) for n, a in zip(enclosed.nodes, enclosed.node_adjoints, strict=True)),

@@ -1,0 +1,83 @@
+"""Ranges by subdivision: guaranteed at any time, and as tight as asked for."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sobolev_pruning.intervals import Interval, enclose_range
+
+
+def _saddle(x):
+    return x[0] * x[0] - x[0] * x[1] + 0.1 * jnp.sin(3 * x[1])
+
+
+BOX = Interval([-1.0, -1.0], [1.0, 2.0])
+
+
+def _grid(f):
+    x = np.stack(np.meshgrid(np.linspace(-1, 1, 301), np.linspace(-1, 2, 301)), -1).reshape(-1, 2)
+    return np.asarray(jax.vmap(f)(jnp.asarray(x)))
+
+
+@pytest.mark.parametrize("domain", ["interval", "affine"])
+def test_the_range_is_found_within_the_tolerance(domain):
+    found = enclose_range(_saddle, BOX, seconds=60.0, tolerance=0.01, domain=domain, boxes_at_once=32)
+    values = _grid(_saddle)
+    assert found.finished
+    assert found.range.lower <= values.min()
+    assert values.max() <= found.range.upper
+    assert found.range.contains(found.attained.lower)
+    assert found.range.width <= 1.03 * (values.max() - values.min())
+    assert 1 <= found.excess <= 1.03
+    assert found.boxes > 1
+
+
+def test_several_outputs_are_enclosed_and_the_state_is_told_after_every_round():
+    states = []
+    found = enclose_range(jax.grad(_saddle), BOX, seconds=60.0, tolerance=0.05, boxes_at_once=8, progress=states.append)
+    values = _grid(jax.grad(_saddle))
+    assert found.range.shape == (2,)
+    assert np.all(found.range.lower <= values.min(0))
+    assert np.all(values.max(0) <= found.range.upper)
+    assert states[-1].boxes == found.boxes
+    for before, after in itertools.pairwise(states):  # bounds never get worse
+        assert np.all(before.range.lower <= after.range.lower)
+        assert np.all(after.range.upper <= before.range.upper)
+
+
+def test_the_time_ends_the_search():
+    found = enclose_range(lambda x: jnp.sin(50 * x[0]) * jnp.sin(50 * x[1]), BOX, seconds=1e-3, domain="interval")
+    assert not found.finished
+    assert found.range.contains(jnp.asarray([-1.0, 1.0])).all()
+
+
+def test_a_point_and_a_pole():
+    point = enclose_range(
+        lambda x: x.sum(), Interval([1.0, 2.0], [1.0, 2.0]), tolerance=0.1, domain="interval", seconds=0.1
+    )
+    assert point.range.contains(3.0)
+    pole = enclose_range(lambda x: 1 / x[0], BOX, seconds=0.1, tolerance=0.1, domain="interval")
+    assert not np.isfinite(pole.range.width)
+    assert not pole.finished
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"box": Interval([[0.0]], [[1.0]])}, ValueError, r"must be \(d,\)"),
+        ({"box": Interval.empty((2,))}, ValueError, "`box` is empty"),
+        ({"box": Interval([0.0, -np.inf], [1.0, 1.0])}, ValueError, "unbounded"),
+        ({"seconds": 0.0}, ValueError, "`seconds` is 0"),
+        ({"tolerance": -1.0}, ValueError, "`tolerance` is -1"),
+        ({"boxes_at_once": 0}, ValueError, "`boxes_at_once` is 0"),
+        ({"domain": "taylor"}, ValueError, "`domain` must be one of"),
+        ({"f": lambda x: x > 0}, TypeError, "array of floats"),
+    ],
+)
+def test_bad_input_is_refused(change, error, message):
+    arguments = {"f": _saddle, "box": BOX} | change
+    with pytest.raises(error, match=message):
+        enclose_range(arguments.pop("f"), arguments.pop("box"), **arguments)
