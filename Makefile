@@ -4,13 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check tables margins clean
+.PHONY: demo test sweep check tables margins clean
 
 demo: $(INSTALLED)  ## Run the published case study and write runs/bachelier/report.html.
 	$(BIN)/sobolev-pruning run bachelier --output runs/bachelier --overwrite
 
 test: $(INSTALLED)  ## Run the test suite.
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+sweep: $(INSTALLED)  ## Run the tests that are too long for every change.
+	$(BIN)/python -m pytest -n auto -m slow
 
 check: $(INSTALLED)  ## Format, lint and types.
 	$(BIN)/ruff format --check .

@@ -107,7 +107,12 @@ def check_network(activation, dtype, domain, scales=(0.02, 0.5, 4.0), count=20_0
     return np.asarray(ratios)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+QUICK = ("gelu", "elu", "hard tanh", "sin", "tanh", "relu")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ACTIVATIONS]
+)
 def test_networks_are_enclosed(name):
     # Precisions and domains take turns; the next test has all of them for one activation, and two layers.
     k = list(ACTIVATIONS).index(name)
@@ -115,7 +120,7 @@ def test_networks_are_enclosed(name):
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 def test_a_network_is_enclosed_tightly(dtype, domain):
     ratios = check_network(jax.nn.silu, dtype, domain, scales=(0.02, 0.1), count=SAMPLES, depth=2)
     assert np.all(ratios[:, 0] < 1.1)
@@ -189,8 +194,16 @@ def _sampled(f, centre, radius, count=20_000):
     return values.min(), values.max()
 
 
-@pytest.mark.parametrize("domain", DOMAINS)
-@pytest.mark.parametrize("name", PROGRAMS)
+SLOW = {("Black-Scholes", "backward"), ("scalars and arrays", "backward")}
+
+
+@pytest.mark.parametrize(
+    ("name", "domain"),
+    [
+        pytest.param(n, d, marks=pytest.mark.slow) if (n, d) in SLOW else (n, d)
+        for n, d in itertools.product(PROGRAMS, DOMAINS)
+    ],
+)
 def test_programs_are_enclosed_and_never_wider(name, domain):
     f, centre, radius = PROGRAMS[name]
     box = Interval.from_midpoint(jnp.asarray(centre), jnp.asarray(radius))
@@ -227,7 +240,7 @@ def test_rounding_is_covered(domain):
     assert np.all(exact <= np.asarray(out.upper, float))
 
 
-@pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.parametrize("domain", ["affine", pytest.param("backward", marks=pytest.mark.slow)])
 def test_adjoints_hessians_and_traced_weights(domain):
     weights = jnp.asarray([[0.5, -0.3], [0.2, 0.8]])
 
