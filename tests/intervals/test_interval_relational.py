@@ -48,6 +48,13 @@ ACTIVATIONS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _programs_are_forgotten():
+    """The programs of these tests are long; kept in JAX's caches, they would slow down all that follow."""
+    yield
+    jax.clear_caches()
+
+
 def _network(activation, dtype, depth, seed=0):
     rng = np.random.default_rng(seed)
     sizes = [2, 5, 4][: depth + 1]
