@@ -21,9 +21,9 @@ from fractions import Fraction
 import flint
 from flint import arb
 
-from sobolev_pruning.intervals import _identities as identities
 from sobolev_pruning.intervals._activations import known_forms
 from sobolev_pruning.intervals._forms import ONE, Function, Polynomial, Variable
+from sobolev_pruning.intervals._slopes import derivative
 from sobolev_pruning.intervals._univariate import in_base
 
 flint.ctx.prec = 300
@@ -38,37 +38,9 @@ def rational(value: Fraction) -> arb:
 
 
 def exact_derivative(p: Polynomial) -> list[tuple[Polynomial, bool]]:
-    """`p'` as pairs (polynomial, whether it is to be multiplied by 2/√π)."""
-    plain, slopes = Polynomial({}), Polynomial({})
-    for atom in p.atoms:
-        outer, is_erf = ONE, False
-        inner = ONE
-        if isinstance(atom, Function):
-            of = Polynomial.of(atom)
-            q = atom.argument
-            is_erf = atom.name == "erf"
-            match atom.name:
-                case "logistic":
-                    outer = of - of * of
-                case "exp":
-                    outer = of
-                case "erf":
-                    outer = identities.exp(-(q * q))
-                case "softplus":
-                    outer = identities.logistic(q)
-                case "tanh_softplus":
-                    outer = (ONE - of * of) * identities.logistic(q)
-            ((inner, _), *_) = exact_derivative(q)
-        partial = Polynomial({})
-        for power, coefficient in p.coefficients(atom).items():
-            if power:
-                term = coefficient * Polynomial.of(atom) ** (power - 1)
-                partial = partial + term.scaled(Fraction(power))
-        if is_erf:
-            slopes = slopes + partial * outer * inner
-        else:
-            plain = plain + partial * outer * inner
-    return [(plain, False), (slopes, True)]
+    """`p'` as pairs (polynomial, whether it is to be multiplied by 2/√π), in which it is linear."""
+    plain = derivative(p, Fraction(0))
+    return [(plain, False), (derivative(p, Fraction(1)) - plain, True)]
 
 
 def tanh_softplus(q: arb) -> arb:

@@ -177,14 +177,9 @@ def _filled(x):
     return y.at[jnp.asarray([0, 7])].get(mode="fill", fill_value=5.0).sum() - 2.5 * y.sum()
 
 
-def _bessel(x):
-    return lax.bessel_i0e(x[0]) - 0.05 * x[0]
-
-
 PROGRAMS = {
     "scalars and arrays": (_scalars_and_arrays, [0.2, -0.5, 0.9], [0.3, 0.3, 0.3]),
     "filled": (_filled, [0.2, -0.5, 0.9], [0.3, 0.3, 0.3]),
-    "bessel": (_bessel, [0.0], [4e-9]),
     "Black-Scholes": (_black_scholes, [100.0, 0.2], [2.0, 0.01]),
     "rearranged": (_rearranged, [0.2, -0.5, 0.9], [0.3, 0.3, 0.3]),
     "larger and smaller": (_larger_and_smaller, [0.2, 0.3, 0.1], [0.3, 0.1, 0.3]),
@@ -297,6 +292,13 @@ def test_factors_and_products_that_leave_the_floats(domain):
     out = inclusion(lambda x: (x @ matrix) @ matrix, domain=domain)(big)
     assert np.all(np.asarray(out.lower, float) <= 1e-10 * (1 + 1e-6))
     assert np.all(np.asarray(out.upper, float) >= 2e-10 * (1 - 1e-6))
+
+
+def test_a_kink_without_a_second_derivative_is_not_taken_for_smooth():
+    """`exp(−|x|)·I₀(x)` has a kink at 0, which the second derivative that JAX gives does not show in a box so small."""
+    box = Interval(*(jnp.asarray(end, jnp.float32) for end in (-0.0004208784, 0.00037836938)))
+    slope = jnp.asarray(0.052948, jnp.float32)
+    assert inclusion(lambda x: lax.bessel_i0e(x) - slope * x, domain="affine")(box).upper >= 1  # its value at 0
 
 
 def test_noise_symbols_are_condensed():

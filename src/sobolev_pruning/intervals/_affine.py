@@ -23,6 +23,7 @@ from jax import Array
 from ._interval import Interval
 from ._lines import Lines
 from ._once import once
+from ._products import factor_of
 from ._relational import AbstractDomain, Linear, coefficient
 from ._rounding import around, format_of, gamma
 
@@ -254,15 +255,8 @@ def _without_symbols(centre: Array, radius: Array, *, rounded: bool = False) -> 
 
 def _middle_and_radius(x: Interval) -> tuple[Array, Array]:
     """A float between the ends, and a bound of the distance to both; 0 and ∞ for unbounded ones."""
-    fmt = format_of(x.dtype)
-    if x.lower is x.upper:
-        return x.lower, jnp.zeros_like(x.lower)
-    middle = 0.5 * x.lower + 0.5 * x.upper
-    radius = jnp.maximum(x.upper - middle, middle - x.lower)
-    radius = jnp.where(x.lower == x.upper, 0, radius * (1 + 2 * fmt.eps) + 4 * fmt.tiny)
-    middle = jnp.where(x.lower == x.upper, x.lower, middle)
-    bounded = radius < jnp.inf
-    return jnp.where(bounded, middle, 0), jnp.where(bounded, radius, jnp.inf)
+    middle, radius, _ = factor_of(x)
+    return middle, jnp.zeros_like(middle) if radius is None else radius
 
 
 def _rounded(operands: Sequence[Affine]) -> bool:

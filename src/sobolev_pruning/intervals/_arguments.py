@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._domain_names import DOMAINS
 from ._interval import Interval
 from ._program import is_interval
+from ._relational_domains import DOMAINS
 from ._rounding import Rounding, format_of
 
 

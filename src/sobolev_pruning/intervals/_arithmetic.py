@@ -41,7 +41,12 @@ def each(f: Callable[[Array], Array], x: Interval) -> Interval:
 def together(*operands: Interval) -> list[Interval]:
     """The operands in one shape: a constant may come as a scalar."""
     shape = jnp.broadcast_shapes(*(x.shape for x in operands))
-    return [each(lambda end: jnp.broadcast_to(end, shape), x) for x in operands]
+    return [of_shape(x, shape) for x in operands]
+
+
+def of_shape(x: Interval, shape: tuple[int, ...]) -> Interval:
+    """The interval broadcast to a shape."""
+    return x if x.shape == shape else each(lambda end: jnp.broadcast_to(end, shape), x)
 
 
 def choose(condition: Array, x: Interval, y: Interval) -> Interval:

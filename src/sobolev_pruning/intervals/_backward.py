@@ -16,6 +16,7 @@ Reference: H. Zhang et al., Efficient neural network robustness certification wi
 NeurIPS 2018; K. Xu et al., Fast and complete (α-CROWN), ICLR 2021.
 """
 
+import abc
 import functools
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -62,22 +63,21 @@ class Planes(NamedTuple):
 Weights = tuple[Array, Array]  # of the planes below and of the planes above
 
 
-class Step:
+class Step(abc.ABC):
     """A value, and what is known of it by its operands.
 
     Attributes:
         number: Later values have larger numbers.
-        known: Whether it is a number that is known up to rounding.
-        operands: What it was computed from; none if only its enclosure is known.
+        operands: What it was computed from.
         value: Its enclosure.
     """
 
     def __init__(self, number: int, operands: Sequence["Step"], value: Interval) -> None:
         self.number = number
-        self.known = False
         self.operands = tuple(operands)
         self.value = value
 
+    @abc.abstractmethod
     def pull(self, rows: Array, weights: Weights | None, *, upper: bool) -> tuple[list[Array], Array, Array]:
         """Carries coefficients of this value back.
 
@@ -89,13 +89,28 @@ class Step:
         Returns:
             The coefficients of every operand, a constant for every row, and a bound of the rounding error of each.
         """
-        raise NotImplementedError
 
     def flushed(self, terms: int) -> Array:
         """What is lost if so many products in each coefficient of an operand are flushed to zero."""
         masses = [jnp.sum(x.value.magnitude) for x in self.operands]
         dtype = self.value.dtype
         return 2 * terms * format_of(dtype).tiny * functools.reduce(jnp.add, masses, jnp.zeros((), dtype))
+
+
+@final
+class Leaf(Step):
+    """A value of which nothing but its enclosure is known, or a number that is known up to rounding."""
+
+    def __init__(self, number: int, value: Interval, *, is_constant: bool = False) -> None:
+        super().__init__(number, (), value)
+        self.is_constant = is_constant
+
+    def pull(self, rows: Array, weights: Weights | None, *, upper: bool) -> tuple[list[Array], Array, Array]:
+        del weights
+        low, upp = self.value.lower, self.value.upper
+        end = _by_sign(rows, upp, low) if upper else _by_sign(rows, low, upp)
+        size = jnp.where(rows == 0, jnp.zeros((), rows.dtype), jnp.abs(rows) * self.value.magnitude[None])
+        return [], _summed(end), _summed(size) * gamma(rows[0].size + 8, rows.dtype)
 
 
 @final
@@ -177,6 +192,10 @@ class Bent(Step):
         return parts, constant, charge + self.flushed(k + 4)
 
 
+def _is_constant(x: Step) -> bool:
+    return isinstance(x, Leaf) and x.is_constant
+
+
 def _largest(x: Array, weights: Array) -> Array:
     """The largest magnitude among the planes that are used."""
     return jnp.where(weights == 0, jnp.zeros((), x.dtype), jnp.abs(x)).max(0)
@@ -210,13 +229,11 @@ class BackwardBounds(AbstractDomain[Step]):
 
     def constant(self, value: Interval) -> Step:
         """A number that is known up to rounding."""
-        step = Step(self._number(), (), value)
-        step.known = True
-        return step
+        return Leaf(self._number(), value, is_constant=True)
 
     def unrelated(self, value: Interval) -> Step:
         """A value of which only the enclosure is known."""
-        return Step(self._number(), (), value)
+        return Leaf(self._number(), value)
 
     def shared(self, relation: Step) -> Step:
         """The same value: every step is shared."""
@@ -252,11 +269,10 @@ class BackwardBounds(AbstractDomain[Step]):
         Of the two planes below, and of the two above, each weighted by a half, unless a factor is known.
         """
         a, b = x.value, y.value
-        if not x.operands and ia.is_point(a):
+        if _is_constant(x) and ia.is_point(a):
             return self._scaled(y, a.lower)
-        if not y.operands and ia.is_point(b):
+        if _is_constant(y) and ia.is_point(b):
             return self._scaled(x, b.lower)
-
         below = _corner_planes(a, b, ((a.lower, b.lower), (a.upper, b.upper)), upper=False)
         above = _corner_planes(a, b, ((a.lower, b.upper), (a.upper, b.lower)), upper=True)
         half = jnp.full((2, *a.shape), 0.5, a.dtype)
@@ -326,7 +342,7 @@ class BackwardBounds(AbstractDomain[Step]):
         shape, dtype = relation.value.shape, relation.value.dtype
         size = relation.value.lower.size
         mixes = isinstance(relation, Moved) and relation.function.terms > 0
-        mixes |= isinstance(relation, Combined) and sum(not x.known for x in relation.operands) > 1
+        mixes |= isinstance(relation, Combined) and sum(not _is_constant(x) for x in relation.operands) > 1
         if not mixes or not 0 < size <= MAX_ROWS:
             return Interval.entire(shape, dtype)
         order = _history(relation)
@@ -384,13 +400,7 @@ def _bound(last: Step, order: Sequence[Step], weights: dict[int, Weights], *, up
     for step in order:
         mine = rows.pop(step.number)
         entries += mine[0].size
-        if not step.operands:
-            first, second = (step.value.upper, step.value.lower) if upper else (step.value.lower, step.value.upper)
-            end = _summed(_by_sign(mine, first, second))
-            sizes = jnp.where(mine == 0, jnp.zeros((), dtype), jnp.abs(mine) * step.value.magnitude[None])
-            parts, charge = [], _summed(sizes) * gamma(mine[0].size + 8, dtype)
-        else:
-            parts, end, charge = step.pull(mine, weights.get(step.number), upper=upper)
+        parts, end, charge = step.pull(mine, weights.get(step.number), upper=upper)
         constant, error, magnitude = constant + end, error + charge, magnitude + jnp.abs(end)
         for x, part in zip(step.operands, parts, strict=True):
             if x.number not in rows:

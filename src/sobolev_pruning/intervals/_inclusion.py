@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from ._arguments import check_arguments, check_arithmetic, check_function
 from ._decoration import UNBOUNDED, UNDEFINED, Decoration
 from ._dependence import MARK
-from ._domain_names import domain_named
 from ._interpret import Interpreter, Node, clean, empty_where, is_float, is_key
 from ._interval import Interval
 from ._program import is_interval, trace
+from ._relational_domains import DOMAINS
 from ._rounding import Rounding, rounding_mode, unbounded_if_nan
 from ._ternary import Ternary
 
@@ -73,7 +73,7 @@ def inclusion(
     @functools.wraps(f, updated=())
     def enclosed(*args: Any, **kwargs: Any) -> Any:
         closed, leaves, _, out_tree = trace(f, args, kwargs)
-        walk = Interpreter(decorated=decorated, domain=domain_named(domain))
+        walk = Interpreter(decorated=decorated, domain=DOMAINS[domain]())
         nodes, nothing = _inputs(walk, leaves, closed.in_avals)
         with rounding_mode(cast(Rounding, rounding)):
             outputs = walk.run(closed.jaxpr, closed.consts, nodes)

@@ -40,13 +40,15 @@ from ._registry import (
     unsupported_message,
 )
 from ._relational import AbstractDomain
-from ._relations import Made, Relations
+from ._relations import Relations
 from ._rounding import format_of
 from ._softmax import Softmax
 from ._symbols import keeps_infinity, symbols
 from ._ternary import Ternary, ternary
 
 Value = Interval | Ternary | Array
+
+_COMPUTED_ONCE = {lax.dot_general_p, lax.conv_general_dilated_p}
 
 # A chain of unevaluated elementwise operations is cut here, well below Python's limit of recursion.
 _MAX_DEPTH = 60
@@ -63,13 +65,12 @@ class Node:
         empty: Marks on the entries that are nowhere defined; their enclosure means nothing. None if there are none.
         lack: Marks on the entries by how well they are defined (`_decoration`); None if all of them are. Only looked
             for where decorations are asked for.
-        made: The operation that made the value, and which of its results it is.
         relation: How it depends on other values, in the domain that is asked for; None while it is not known.
         near: The exact array that this is, up to the rounding of subnormal entries; known only while running.
     """
 
     __slots__ = (
-        "_natural", "_value", "aval", "depth", "empty", "form", "infinite", "lack", "made", "near", "number", "origin",
+        "_natural", "_value", "aval", "depth", "empty", "form", "infinite", "lack", "near", "number", "origin",
         "real", "relation",
     )  # fmt: skip
 
@@ -94,7 +95,6 @@ class Node:
         self.empty: Array | None = None
         self.lack: Array | None = None
         self.near: Array | None = None
-        self.made: Made | None = None
         self.relation: Any = None
 
     @property
@@ -118,8 +118,8 @@ class Interpreter:
 
     def __init__(self, *, decorated: bool = False, domain: AbstractDomain[Any] | None = None) -> None:
         self.decorated = decorated
-        self.relations = None if domain is None else Relations(domain, self.value, self.node_of, enclose)
         self.nodes: dict[Variable, Node] = {}
+        self.relations = None if domain is None else Relations(domain, self)
         self.ranges = Ranges(self._variable_value)
         self.softmax = Softmax(self)
         self._count = 0
@@ -131,10 +131,6 @@ class Interpreter:
     def _number(self) -> int:
         self._count += 1
         return self._count
-
-    def node_of(self, variable: Variable) -> Node:
-        """The node of a variable."""
-        return self.nodes[variable]
 
     def _variable_value(self, variable: Variable) -> Interval:
         value = self.value(self.nodes[variable])
@@ -250,6 +246,16 @@ class Interpreter:
             env.update(zip(eqn.outvars, outputs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
+    @staticmethod
+    def enclose(body: ClosedJaxpr, operands: Sequence[Any]) -> list[Any]:
+        """The enclosures of what a program returns, in a walk of its own; operands are enclosures or exact arrays."""
+        walk = Interpreter()
+        nodes = [
+            walk.new(var.aval, x) if isinstance(x, Interval | Ternary) else walk.exact(x, var.aval)
+            for x, var in zip(operands, body.jaxpr.invars, strict=True)
+        ]
+        return [walk.value(node) for node in walk.run(body.jaxpr, body.consts, nodes)]
+
     def equation(self, eqn: JaxprEqn, inputs: list[Node]) -> list[Node]:
         """Evaluates one equation."""
         primitive = eqn.primitive
@@ -281,8 +287,8 @@ class Interpreter:
                 before = self._count
                 nodes = structured[primitive](self, inputs, eqn.params, avals)
                 for index, node in enumerate(nodes):
-                    if node.number > before and node.made is None:
-                        node.made = Made(primitive, tuple(inputs), eqn.params, index)
+                    if node.number > before and node.origin is None:
+                        node.origin = Origin(primitive, tuple(inputs), eqn.params, index)
                 return nodes
             except UnsupportedPrimitiveError as error:
                 raise _located(error, primitive, self._source) from None
@@ -318,13 +324,11 @@ class Interpreter:
             results = natural()
             nodes = [self.new(aval, r) for r, aval in zip(results, avals, strict=True)]
             for index, node in enumerate(nodes):
-                node.made = Made(primitive, tuple(inputs), params, index)
+                node.origin = Origin(primitive, tuple(inputs), params, index)
             self.mark(primitive, inputs, params, nodes)
             return nodes
         (aval,) = avals
-        node = self._single(primitive, params, inputs, aval, natural)
-        node.origin = Origin(primitive, tuple(inputs), params)
-        return [node]
+        return [self._single(primitive, params, inputs, aval, natural)]
 
     def _single(
         self,
@@ -335,15 +339,17 @@ class Interpreter:
         natural: Callable[[], Any],
     ) -> Node:
         """The node of the only result of a primitive."""
+        origin = Origin(primitive, tuple(inputs), params)
         known = self.softmax.recognised(primitive, params, inputs, aval)
         if known is not None:
             node = self.new(aval, known)
+            node.origin = origin
             self._spread(primitive, inputs, params, [node])
             return node
         form = self._form_of(primitive, params, inputs, aval)
         if form is None:
             node = self.new(aval, natural())
-            node.made = Made(primitive, tuple(inputs), params, 0)
+            node.origin = origin
             if primitive in REARRANGEMENTS:
                 node.infinite = inputs[0].infinite
             node.real = inputs[0].real if primitive in keeps_infinity else True
@@ -351,6 +357,7 @@ class Interpreter:
             return node
         depth = 1 + max((n.depth for n in inputs if n._natural is not None), default=0)
         node = Node(aval, self._number(), natural=natural, form=form, depth=depth)
+        node.origin = origin
         node.real = inputs[0].real if primitive in keeps_infinity else True
         self.mark(primitive, inputs, params, [node])
         if depth > _MAX_DEPTH:
@@ -441,7 +448,6 @@ class Interpreter:
             if key not in self._mapped:
                 mapped = self.new(aval, rules[primitive](self.value(source), **params))
                 mapped.origin = Origin(primitive, (source,), params)
-                mapped.made = Made(primitive, (source,), params, 0)
                 self._mapped[key] = mapped
                 self.opaque(mapped)
             images[variable] = Variable(self._mapped[key].number)
@@ -449,10 +455,10 @@ class Interpreter:
 
 
 def _is_costly(node: Node) -> bool:
-    """Whether a value takes more than sums to compute, and is no product of matrices, which is computed once anyway."""
+    """Whether a value takes more than sums to compute, and is no product of arrays, which is computed once anyway."""
     if node.form is not None:
         return bool(nonlinear_variables(node.form))
-    return node.origin is not None and node.origin.primitive not in REARRANGEMENTS
+    return node.origin is not None and node.origin.primitive not in (REARRANGEMENTS | _COMPUTED_ONCE)
 
 
 def is_key(aval: Any) -> bool:
@@ -520,10 +526,3 @@ def clean(x: Interval) -> tuple[Interval, Array]:
 def closed(jaxpr: Any) -> ClosedJaxpr:
     """A jaxpr with its constants, from either form that primitives carry."""
     return jaxpr if isinstance(jaxpr, ClosedJaxpr) else ClosedJaxpr(jaxpr, ())
-
-
-def enclose(body: ClosedJaxpr, operands: list[Any]) -> list[Any]:
-    """The enclosures of what a program returns; operands are intervals."""
-    walk = Interpreter()
-    nodes = [walk.new(var.aval, x) for x, var in zip(operands, body.jaxpr.invars, strict=True)]
-    return [walk.value(node) for node in walk.run(body.jaxpr, body.consts, nodes)]

@@ -48,6 +48,11 @@ class Samples(NamedTuple):
     bend: Interval
     reached: Array
 
+    @property
+    def middle(self) -> Array:
+        """Values near those of the function, without proof."""
+        return 0.5 * (self.values.lower + self.values.upper)
+
 
 class Line(NamedTuple):
     """`f(t) − slope·t` lies in the residual for all t of an interval."""
@@ -67,10 +72,8 @@ class Lines:
         total: Interval | None = None
         for piece in self._samples:
             mine = _residual(piece, slope)
-            if total is None:
-                total = ia.choose(piece.reached, mine, _nothing(mine))
-            else:
-                total = ia.choose(piece.reached, ia.hull(total, mine), total)
+            total = Interval.empty(mine.shape, mine.dtype) if total is None else total
+            total = ia.choose(piece.reached, ia.hull(total, mine), total)
         assert total is not None
         lower = jnp.where(jnp.isnan(total.lower), -jnp.inf, total.lower)
         upper = jnp.where(jnp.isnan(total.upper), jnp.inf, total.upper)
@@ -90,7 +93,7 @@ class Lines:
     @staticmethod
     def _ends(piece: Samples) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """The first and the last point of a piece, with the values there."""
-        value = 0.5 * (piece.values.lower + piece.values.upper)
+        value = piece.middle
         return (piece.points[0], value[0]), (piece.points[-1], value[-1])
 
     def least_squares(self) -> Array:
@@ -100,7 +103,7 @@ class Lines:
         parts = []
         for piece in self._samples:
             weight = piece.reached.astype(piece.points.dtype)
-            f = _finite(0.5 * (piece.values.lower + piece.values.upper))
+            f = _finite(piece.middle)
             parts.append((weight, piece.points, f))
             count = count + (CELLS + 1) * weight
             total_t, total_f = total_t + weight * piece.points.sum(0), total_f + weight * f.sum(0)
@@ -112,12 +115,13 @@ class Lines:
 
     def tangents(self) -> list[Array]:
         """Slopes of the graph near the ends and in the middle, as far as they are known."""
-        first, *others = self._samples
         middle = CELLS // 2
-        slopes = [_slope_between(first, a, b) for a, b in ((0, 1), (middle - 1, middle + 1), (CELLS - 1, CELLS))]
-        for piece in others:
-            mine = [_slope_between(piece, a, b) for a, b in ((0, 1), (middle - 1, middle + 1), (CELLS - 1, CELLS))]
-            slopes = [jnp.where(piece.reached, new, old) for old, new in zip(slopes, mine, strict=True)]
+        slopes = []
+        for a, b in ((0, 1), (middle - 1, middle + 1), (CELLS - 1, CELLS)):
+            slope = _slope_between(self._samples[0], a, b)
+            for piece in self._samples[1:]:
+                slope = jnp.where(piece.reached, _slope_between(piece, a, b), slope)
+            slopes.append(slope)
         return slopes
 
     def best(self) -> Line:
@@ -134,16 +138,12 @@ def _finite(x: Array) -> Array:
 
 
 def _slope_between(piece: Samples, a: int, b: int) -> Array:
-    value = 0.5 * (piece.values.lower + piece.values.upper)
+    value = piece.middle
     return _finite((value[b] - value[a]) / (piece.points[b] - piece.points[a]))
 
 
 def _chosen(condition: Array, x: tuple[Array, Array], y: tuple[Array, Array]) -> tuple[Array, Array]:
     return jnp.where(condition, x[0], y[0]), jnp.where(condition, x[1], y[1])
-
-
-def _nothing(like: Interval) -> Interval:
-    return Interval._make(jnp.full_like(like.lower, jnp.inf), jnp.full_like(like.upper, -jnp.inf))
 
 
 def _residual(piece: Samples, slope: Array) -> Interval:
@@ -194,11 +194,11 @@ def _shared_samples(lower: Array, upper: Array | None, *, p: Polynomial, is_outw
     for first, last, polynomial in pieces(p, variable):
         low, upp, reached = x.lower, x.upper, jnp.ones_like(x.lower, dtype=bool)
         if first is not None:
-            edge, beyond = bracket(first.threshold, x.dtype)
+            edge, _ = bracket(first.threshold, x.dtype)
             reached &= upp >= edge
             low = jnp.maximum(low, edge)
         if last is not None:
-            edge, beyond = bracket(last.threshold, x.dtype)
+            _, beyond = bracket(last.threshold, x.dtype)
             reached &= x.lower <= beyond
             upp = jnp.minimum(upp, beyond)
         low, upp = jnp.where(reached, low, x.lower), jnp.where(reached, upp, x.upper)
@@ -227,9 +227,9 @@ def _samples(value: Any, bend: Any, low: Array, upp: Array, reached: Array) -> S
 
 def _value(p: Polynomial, x: Interval) -> Interval:
     if p.value is not None:
-        return _like(ia.constant(p.value, x.dtype), x)
+        return ia.of_shape(ia.constant(p.value, x.dtype), x.shape)
     known = smooth_range(p, x)
-    return _like(Ranges(lambda _: x).of_atoms(p) if known is None else known, x)
+    return ia.of_shape(Ranges(lambda _: x).of_atoms(p) if known is None else known, x.shape)
 
 
 def _bend(p: Polynomial, cells: Interval) -> Interval:
@@ -237,12 +237,12 @@ def _bend(p: Polynomial, cells: Interval) -> Interval:
     try:
         forms = derivatives(p, 2)
     except TooLarge:
-        return Interval._make(jnp.full_like(cells.lower, -jnp.inf), jnp.full_like(cells.upper, jnp.inf))
+        return Interval.entire(cells.shape, cells.dtype)
     whole = Interval._make(cells.lower[:1], cells.upper[-1:])
     total: Interval | None = None
     for form in forms:
         if form.value is not None:
-            mine = _like(ia.constant(form.value, cells.dtype), whole)
+            mine = ia.of_shape(ia.constant(form.value, cells.dtype), whole.shape)
         else:
             mine = smooth_range(form, whole) if len(forms) == 1 else None
             if mine is None:
@@ -250,7 +250,3 @@ def _bend(p: Polynomial, cells: Interval) -> Interval:
         total = mine if total is None else ia.hull(total, mine)
     assert total is not None
     return total
-
-
-def _like(x: Interval, shape_of: Interval) -> Interval:
-    return ia.each(lambda end: jnp.broadcast_to(end, shape_of.shape), x)

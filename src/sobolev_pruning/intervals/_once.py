@@ -2,7 +2,8 @@
 
 XLA on a CPU computes cheap operations again in every consumer, and consumers of consumers, so that a chain of steps
 with its derivative grows exponentially, in the time to compile and to run; `lax.optimization_barrier` is gone by then.
-It never computes a division again. So a value is divided by a one of which XLA does not know that it is one.
+A division was not seen to be computed again. So a value is divided by a one of which XLA does not know that it is one;
+`benchmarks/inclusion_cost.py` shows what becomes of a chain.
 """
 
 import jax.numpy as jnp

@@ -47,11 +47,12 @@ _COMPARED = (_POSITIVE - {lax.slice_p, primitives.name_p}) | {
 
 
 class Origin(NamedTuple):
-    """The operation that made a value."""
+    """The operation that made a value, and which of its results it is."""
 
     primitive: Primitive
     inputs: tuple["Node", ...]
     params: dict[str, Any]
+    result: int = 0
 
 
 def is_positive(node: "Node | None", depth: int = 12) -> bool:

@@ -68,11 +68,11 @@ class Ranges:
         """
         lone = p.lone_atom
         if isinstance(lone, Variable):
-            return _of_shape(self._variable(lone), shape)
+            return ia.of_shape(self._variable(lone), shape)
         if not _worthwhile(p):
             return natural()
         by_form = self._polynomial(p, dtype)
-        interval = _of_shape(by_form.interval, shape)
+        interval = ia.of_shape(by_form.interval, shape)
         return interval if by_form.exact else _both(interval, natural())
 
     def _polynomial(self, p: Polynomial, dtype: Any) -> Enclosure:
@@ -84,7 +84,7 @@ class Ranges:
         return self._known[key]
 
     def _sorted(self, p: Polynomial, dtype: Any) -> Enclosure:
-        nonlinear = _nonlinear_or_repeated(p)
+        nonlinear = {variable_of(a) for a in p.atoms if not isinstance(a, Variable)} or _repeated(p)
         if not nonlinear:
             return self._plain(p, dtype)
         x = min(nonlinear)
@@ -229,11 +229,6 @@ def _worthwhile(p: Polynomial) -> bool:
     return len({atom for atom, _ in uses}) < len(uses) or any(power > 1 for _, power in uses)
 
 
-def _nonlinear_or_repeated(p: Polynomial) -> set[Variable]:
-    """The variables that occur in functions or, if there are none, in two different powers."""
-    return {variable_of(a) for a in p.atoms if not isinstance(a, Variable)} or _repeated(p)
-
-
 def _repeated(p: Polynomial) -> set[Variable]:
     """The variables that occur in two different powers."""
     powers: dict[Variable, int] = {}
@@ -243,13 +238,6 @@ def _repeated(p: Polynomial) -> set[Variable]:
             if isinstance(atom, Variable) and powers.setdefault(atom, power) != power:
                 repeated.add(atom)
     return repeated
-
-
-def _of_shape(x: Interval, shape: tuple[int, ...]) -> Interval:
-    if x.shape == shape:
-        return x
-    lower = jnp.broadcast_to(x.lower, shape)
-    return Interval._make(lower, lower if ia.is_point(x) else jnp.broadcast_to(x.upper, shape))
 
 
 def _both(first: Interval, second: Interval) -> Interval:

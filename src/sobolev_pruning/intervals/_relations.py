@@ -8,13 +8,13 @@ its value, which is intersected with the natural one.
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.extend.core import ClosedJaxpr, Primitive, primitives
+from jax.extend.core import Primitive, primitives
 
 from . import _arithmetic as ia
 from ._dependence import ELEMENTWISE
@@ -22,6 +22,7 @@ from ._forms import ONE, Indicator, Polynomial, Variable, nonlinear_variables
 from ._interval import Interval
 from ._lines import lines_of_form, lines_of_function
 from ._once import computed_once
+from ._origins import Origin
 from ._ranges import by_variable
 from ._rearrangements import IDENTITIES, REARRANGEMENTS
 from ._registry import rule_for
@@ -30,44 +31,22 @@ from ._rounding import format_of
 from ._ternary import Ternary
 
 if TYPE_CHECKING:
-    from ._interpret import Node
+    from ._interpret import Interpreter, Node
 
 
-class Made(NamedTuple):
-    """The operation that made a value, and which of its results it is."""
-
-    primitive: Primitive
-    inputs: tuple["Node", ...]
-    params: dict[str, Any]
-    result: int
-
-
-Law = Callable[["Relations", Made, Any], Any]
+Law = Callable[["Relations", Origin, Any], Any]
 
 laws: dict[Primitive, Law] = {}
 
 
 class Relations:
-    """The relations of one walk.
+    """The relations of one walk."""
 
-    Args:
-        domain: How values are related.
-        value: The enclosure of a node.
-        node_of: The node of a variable.
-        enclose: Encloses a program, operand by operand; for second derivatives.
-    """
-
-    def __init__(
-        self,
-        domain: AbstractDomain[Any],
-        value: Callable[["Node"], Any],
-        node_of: Callable[[Variable], "Node"],
-        enclose: Callable[[ClosedJaxpr, list[Any]], list[Any]],
-    ) -> None:
+    def __init__(self, domain: AbstractDomain[Any], walk: "Interpreter") -> None:
         self.domain = domain
-        self.value = value
-        self.enclose = enclose
-        self._node_of = node_of
+        self.value: Callable[[Node], Any] = walk.value
+        self.enclose = walk.enclose
+        self._nodes = walk.nodes
         self._known: dict[Any, Any] = {}
 
     def relate(self, node: "Node", value: Interval) -> tuple[Any, Interval]:
@@ -75,11 +54,11 @@ class Relations:
         relation = None
         if node.form is not None and node.form.value is None and node.form.lone_atom != Variable(node.number):
             relation = self.polynomial(node.form, value)
-        elif node.made is not None and not ia.is_point(value):
-            law = laws.get(node.made.primitive)
-            relation = None if law is None else law(self, node.made, node.aval)
+        elif node.origin is not None and not ia.is_point(value):
+            law = laws.get(node.origin.primitive)
+            relation = None if law is None else law(self, node.origin, node.aval)
         if relation is None:
-            return self.domain.unrelated(_whole(value, node.aval.shape)), value
+            return self.domain.unrelated(ia.of_shape(value, node.aval.shape)), value
         implied = self.domain.enclosure(relation)
         # Both enclose the same values; rounded to nearest they may miss each other by a rounding.
         lower, upper = jnp.maximum(value.lower, implied.lower), jnp.minimum(value.upper, implied.upper)
@@ -93,7 +72,7 @@ class Relations:
             value = self.value(node)
             assert isinstance(value, Interval)
             known = self.domain.constant if _is_constant(self, node) else self.domain.unrelated
-            node.relation = known(_whole(value, node.aval.shape))
+            node.relation = known(ia.of_shape(value, node.aval.shape))
         return node.relation
 
     def shared(self, node: "Node", shape: tuple[int, ...] | None = None) -> Any:
@@ -111,7 +90,7 @@ class Relations:
         """The relation of a variable, prepared for being used more than once, in a shape."""
         key = ("variable", x, shape)
         if key not in self._known:
-            self._known[key] = self.shared(self._node_of(x), shape)
+            self._known[key] = self.shared(self._nodes[x], shape)
         return self._known[key]
 
     def polynomial(self, p: Polynomial, like: Interval) -> Any:
@@ -124,8 +103,6 @@ class Relations:
     def _sum(self, p: Polynomial, like: Interval) -> Any:
         constant = p.terms.get((), Fraction(0))
         rest = Polynomial({m: c for m, c in p.terms.items() if m})
-        if not rest.terms:
-            return self.domain.unrelated(_whole(ia.constant(constant, like.dtype), like.shape))
         terms: list[tuple[Fraction, Any]] = []
         nonlinear = nonlinear_variables(rest)
         if not nonlinear:
@@ -155,7 +132,7 @@ class Relations:
         """The relation of a form of one variable."""
         key = ("univariate", q, shape)
         if key not in self._known:
-            value = self.value(self._node_of(x))
+            value = self.value(self._nodes[x])
             assert isinstance(value, Interval)
             relation = self.variable(x, shape)
             line = q.affine()
@@ -163,12 +140,8 @@ class Relations:
                 _, a, b = line
                 self._known[key] = self.domain.combination([(a, relation)], ia.constant(b, value.dtype))
             else:
-                self._known[key] = self.domain.univariate(lines_of_form(q, _whole(value, shape)), relation)
+                self._known[key] = self.domain.univariate(lines_of_form(q, ia.of_shape(value, shape)), relation)
         return self._known[key]
-
-
-def _whole(x: Interval, shape: tuple[int, ...]) -> Interval:
-    return ia.each(lambda end: jnp.broadcast_to(end, shape), x)
 
 
 def _is_float(node: "Node") -> bool:
@@ -186,14 +159,11 @@ def _is_constant(walk: Relations, node: "Node") -> bool:
 # Entries are moved.
 
 
-def _moved(walk: Relations, made: Made, aval: Any) -> Any:
+def _of_floats(walk: Relations, made: Origin) -> tuple[Callable[..., Array], list["Node"]] | None:
+    """An operation as a function of its float operands; None if another operand is undecided."""
     floats = [k for k, n in enumerate(made.inputs) if _is_float(n)]
     if any(not n.is_exact for k, n in enumerate(made.inputs) if k not in floats):
-        return None  # a place or a choice is undecided
-    if not all(made.inputs[k].aval.dtype == aval.dtype for k in floats):
         return None
-    if made.params.get("fill_value") is not None:
-        return None  # what is filled in is not linear in what is moved
     others = [None if k in floats else walk.value(n) for k, n in enumerate(made.inputs)]
 
     def apply(*entries: Array) -> Array:
@@ -203,9 +173,19 @@ def _moved(walk: Relations, made: Made, aval: Any) -> Any:
         result = made.primitive.bind(*operands, **made.params)
         return result[made.result] if made.primitive.multiple_results else result
 
+    return apply, [made.inputs[k] for k in floats]
+
+
+def _moved(walk: Relations, made: Origin, aval: Any) -> Any:
+    found = _of_floats(walk, made)
+    # What is filled in is not linear in what is moved.
+    if found is None or made.params.get("fill_value") is not None:
+        return None
+    apply, operands = found
+    if any(n.aval.dtype != aval.dtype for n in operands):
+        return None
     # What is moved may be repeated.
-    relations = [walk.shared(made.inputs[k]) for k in floats]
-    return walk.domain.linear(Linear(apply, apply, 0), relations)
+    return walk.domain.linear(Linear(apply, apply, 0), [walk.shared(n) for n in operands])
 
 
 MOVED = REARRANGEMENTS | {
@@ -226,7 +206,7 @@ for _primitive in IDENTITIES:
     laws[_primitive] = lambda walk, made, aval: walk.of(made.inputs[0])
 
 
-def _chosen(walk: Relations, made: Made, aval: Any) -> Any:
+def _chosen(walk: Relations, made: Origin, aval: Any) -> Any:
     which, *cases = made.inputs
     condition = walk.value(which)
     if not isinstance(condition, Ternary):
@@ -235,7 +215,7 @@ def _chosen(walk: Relations, made: Made, aval: Any) -> Any:
         return None
     first, second = (walk.value(n) for n in cases)
     undecided = jnp.broadcast_to(condition.can_be_true & condition.can_be_false, aval.shape)
-    hull = ia.hull(_whole(first, aval.shape), _whole(second, aval.shape))
+    hull = ia.hull(ia.of_shape(first, aval.shape), ia.of_shape(second, aval.shape))
     relations = (walk.shared(cases[0], aval.shape), walk.shared(cases[1], aval.shape))
     return walk.domain.choice(jnp.broadcast_to(condition.can_be_true, aval.shape), undecided, relations, hull)
 
@@ -246,26 +226,18 @@ laws[lax.select_n_p] = _chosen
 # Sums.
 
 
-def _summed(terms: Callable[[Made], int]) -> Law:
-    def law(walk: Relations, made: Made, aval: Any) -> Any:
-        if any(not n.is_exact for n in made.inputs if not _is_float(n)):
+def _summed(terms: Callable[[Origin], int]) -> Law:
+    def law(walk: Relations, made: Origin, aval: Any) -> Any:
+        found = _of_floats(walk, made)
+        if found is None:
             return None
-        floats = [k for k, n in enumerate(made.inputs) if _is_float(n)]
-        others = [None if k in floats else walk.value(n) for k, n in enumerate(made.inputs)]
-
-        def apply(*entries: Array) -> Array:
-            operands = list(others)
-            for k, x in zip(floats, entries, strict=True):
-                operands[k] = x
-            return made.primitive.bind(*operands, **made.params)
-
-        function = Linear(apply, apply, max(terms(made), 1))
-        return walk.domain.linear(function, [walk.of(made.inputs[k]) for k in floats])
+        apply, operands = found
+        return walk.domain.linear(Linear(apply, apply, max(terms(made), 1)), [walk.of(n) for n in operands])
 
     return law
 
 
-def _along_axes(made: Made) -> int:
+def _along_axes(made: Origin) -> int:
     return int(np.prod([made.inputs[0].aval.shape[a] for a in made.params["axes"]]))
 
 
@@ -278,12 +250,12 @@ laws[lax.scatter_add_p] = _summed(lambda made: made.inputs[2].aval.size + 1)
 # Arithmetic of values that have no normal form, since it would be too long or mixes formats.
 
 
-def _same_format(made: Made, aval: Any) -> bool:
+def _same_format(made: Origin, aval: Any) -> bool:
     return all(n.aval.dtype == aval.dtype for n in made.inputs)
 
 
 def _combined(*factors: int) -> Law:
-    def law(walk: Relations, made: Made, aval: Any) -> Any:
+    def law(walk: Relations, made: Origin, aval: Any) -> Any:
         if not _same_format(made, aval):
             return None
         terms = [(Fraction(c), walk.shared(n, aval.shape)) for c, n in zip(factors, made.inputs, strict=True)]
@@ -298,7 +270,7 @@ laws[lax.sub_p] = _combined(1, -1)
 laws[lax.neg_p] = _combined(-1)
 
 
-def _multiplied(walk: Relations, made: Made, aval: Any) -> Any:
+def _multiplied(walk: Relations, made: Origin, aval: Any) -> Any:
     if not _same_format(made, aval):
         return None
     x, y = (walk.shared(n, aval.shape) for n in made.inputs)
@@ -312,7 +284,7 @@ _U = Variable(-1)
 _POSITIVE_PART = Polynomial.of(_U) * Polynomial.of(Indicator(_U, Fraction(0), True))
 
 
-def _divided(walk: Relations, made: Made, aval: Any) -> Any:
+def _divided(walk: Relations, made: Origin, aval: Any) -> Any:
     if not _same_format(made, aval):
         return None
     x, y = made.inputs
@@ -321,7 +293,7 @@ def _divided(walk: Relations, made: Made, aval: Any) -> Any:
     if _is_constant(walk, y):
         value = walk.value(y)
         assert isinstance(value, Interval)
-        inverse = walk.domain.constant(_whole(_reciprocal(value), aval.shape))
+        inverse = walk.domain.constant(ia.of_shape(_reciprocal(value), aval.shape))
     else:
         inverse = _function(walk, lax.reciprocal, _reciprocal, y, aval.shape)
     return walk.domain.product(walk.shared(x, aval.shape), inverse)
@@ -337,13 +309,13 @@ laws[lax.div_p] = _divided
 def _larger(sign: int) -> Law:
     """`max(x, y) = y + max(x − y, 0)` and `min(x, y) = x − max(x − y, 0)`."""
 
-    def law(walk: Relations, made: Made, aval: Any) -> Any:
+    def law(walk: Relations, made: Origin, aval: Any) -> Any:
         if not _same_format(made, aval):
             return None
         x, y = (walk.shared(n, aval.shape) for n in made.inputs)
         zero = ia.constant(0, aval.dtype)
         difference = walk.domain.combination([(Fraction(1), x), (Fraction(-1), y)], zero)
-        known = ia.sub(*(_whole(walk.value(n), aval.shape) for n in made.inputs))
+        known = ia.sub(*(ia.of_shape(walk.value(n), aval.shape) for n in made.inputs))
         implied = walk.domain.enclosure(difference)
         known = Interval._make(jnp.maximum(known.lower, implied.lower), jnp.minimum(known.upper, implied.upper))
         lines = lines_of_form(_POSITIVE_PART, known)
@@ -360,7 +332,7 @@ laws[lax.min_p] = _larger(-1)
 # Functions of one operand.
 
 
-def _of_one(walk: Relations, made: Made, aval: Any) -> Any:
+def _of_one(walk: Relations, made: Origin, aval: Any) -> Any:
     """An elementwise function of its one inexact operand."""
     if not _same_format(made, aval):
         return None
@@ -398,7 +370,7 @@ def _function(
         (enclosed,) = walk.enclose(jax.make_jaxpr(second)(x.lower), [x])
         if not isinstance(enclosed, Interval):
             enclosed = ia.point(enclosed)
-        enclosed = _whole(enclosed, x.shape)
+        enclosed = ia.of_shape(enclosed, x.shape)
         # The float constants of derivative rules, such as 2/√π, are rounded; they are factors of the whole.
         few = 64 * format_of(x.dtype).eps
         margin = few * jnp.maximum(jnp.abs(enclosed.lower), jnp.abs(enclosed.upper))
@@ -406,7 +378,7 @@ def _function(
 
     enclosure = walk.value(node)
     assert isinstance(enclosure, Interval)
-    lines = lines_of_function(value, bend, _whole(enclosure, shape))
+    lines = lines_of_function(value, bend, ia.of_shape(enclosure, shape))
     return walk.domain.univariate(lines, walk.shared(node, shape))
 
 
@@ -426,7 +398,7 @@ for _primitive in SMOOTH:
 # Products.
 
 
-def products(terms: Callable[[Made], int], evaluate: Callable[[Made, Any], Callable[[Array, Array], Array]]) -> Law:
+def products(terms: Callable[[Origin], int], evaluate: Callable[[Origin, Any], Callable[[Array, Array], Array]]) -> Law:
     """The law of a product of arrays: linear if one of them is known, else bilinear.
 
     Args:
@@ -434,13 +406,11 @@ def products(terms: Callable[[Made], int], evaluate: Callable[[Made, Any], Calla
         evaluate: Gives the function of arrays that evaluates it.
     """
 
-    def law(walk: Relations, made: Made, aval: Any) -> Any:
+    def law(walk: Relations, made: Origin, aval: Any) -> Any:
         if not _same_format(made, aval):
             return None
         constant = [_is_constant(walk, n) for n in made.inputs]
-
         product = evaluate(made, aval)
-
         n = max(terms(made), 1)
         if not any(constant):
             return walk.domain.bilinear(product, n, *(walk.of(x) for x in made.inputs))
@@ -464,12 +434,12 @@ def products(terms: Callable[[Made], int], evaluate: Callable[[Made, Any], Calla
     return law
 
 
-def _contracted(made: Made) -> int:
+def _contracted(made: Origin) -> int:
     (contract, _), _ = made.params["dimension_numbers"]
     return int(np.prod([made.inputs[0].aval.shape[d] for d in contract]))
 
 
-def _dot(made: Made, aval: Any) -> Callable[[Array, Array], Array]:
+def _dot(made: Origin, aval: Any) -> Callable[[Array, Array], Array]:
     # Faster and less precise formats of accelerators would void the error bound.
     exact = {
         "precision": (lax.Precision.HIGHEST, lax.Precision.HIGHEST),

@@ -156,8 +156,10 @@ class _Search:
         middle = np.clip(0.5 * filled[0] + 0.5 * filled[1], *filled)
         values, slopes = self._at_points(jnp.asarray(middle))
         lower, upper = np.asarray(enclosure.lower), np.asarray(enclosure.upper)
-        scale = np.nanmax(np.abs(np.where(np.isfinite(slopes), slopes, 0)), axis=1) + 1e-3 * np.nanmax(np.abs(slopes))
-        smear = np.where(np.isfinite(scale), scale, 1) * (filled[1] - filled[0])
+        width = filled[1] - filled[0]
+        effect = np.where(np.isfinite(slopes), np.abs(slopes), 0).max(axis=1) * width
+        # A little for the width itself, since a slope may vanish at the midpoint.
+        smear = effect + (1e-3 * effect.max() or 1) * (width / self._whole)
         return lower[:n], upper[:n], np.asarray(values)[:n], smear[:n]
 
     def _beyond(self) -> np.ndarray:

@@ -73,14 +73,6 @@ def _run(walk: Interpreter, body: ClosedJaxpr, consts: Sequence[Node], carried: 
     return [pack(inner, node) for node in inner.run(body.jaxpr, body.consts, nodes)]
 
 
-def enclose(body: ClosedJaxpr, operands: list[Any]) -> list[Any]:
-    """The enclosures of what a program returns; operands and results are intervals, conditions or exact arrays."""
-    walk = Interpreter()
-    carried = [Carried(x, None, None) for x in operands]
-    nodes = [unpack(walk, c, var.aval) for c, var in zip(carried, body.jaxpr.invars, strict=True)]
-    return [walk.value(node) for node in walk.run(body.jaxpr, body.consts, nodes)]
-
-
 def _nodes(walk: Interpreter, results: Sequence[Carried], avals: Sequence[Any]) -> list[Node]:
     return [unpack(walk, c, aval) for c, aval in zip(results, avals, strict=True)]
 

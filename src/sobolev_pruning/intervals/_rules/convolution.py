@@ -16,9 +16,10 @@ from jax.extend.core import Primitive
 from jax.typing import DTypeLike
 
 from .._interval import Interval
+from .._origins import Origin
 from .._products import bilinear_form
 from .._registry import UnsupportedPrimitiveError, defrule
-from .._relations import Made, laws, products
+from .._relations import laws, products
 from .windows import windows
 
 
@@ -112,7 +113,7 @@ def unfolded_convolution(
 defrule(lax.conv_general_dilated_p, _convolution)
 
 
-def _related(made: Made, aval: Any) -> Callable[[Array, Array], Array]:
+def _related(made: Origin, aval: Any) -> Callable[[Array, Array], Array]:
     params = {k: v for k, v in made.params.items() if k not in ("precision", "preferred_element_type")}
     return convolution(aval.dtype, **params)
 

@@ -19,8 +19,8 @@ from .._continuity import continuous
 from .._decoration import DISCONTINUOUS
 from .._dependence import MARK
 from .._interval import Interval
+from .._origins import Origin
 from .._registry import UnsupportedPrimitiveError, definteger, defrule, defstructured
-from .._relations import Made
 from .._ternary import Ternary, ternary
 
 
@@ -190,7 +190,7 @@ def _select_n(walk: Any, inputs: list[Any], params: dict[str, Any], avals: list[
     else:
         result = _select(lax.select_n_p, walk.in_band(which), *map(walk.in_band, cases), **params)
         node = walk.new(aval, result)
-        node.made = Made(lax.select_n_p, tuple(inputs), params, 0)
+        node.origin = Origin(lax.select_n_p, tuple(inputs), params)
         if isinstance(result, Interval):
             node.empty = (result.lower > result.upper).astype(MARK)
         elif isinstance(result, Ternary):

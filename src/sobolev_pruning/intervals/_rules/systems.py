@@ -18,12 +18,12 @@ from jax.extend.core import Literal, Primitive, Var, primitives
 
 from .. import _arithmetic as ia
 from .. import _interpret
+from .._interpret import Interpreter
 from .._interval import Interval
 from .._ranks import is_exact, winners
 from .._registry import UnsupportedPrimitiveError, definteger, defrule
 from .._rounding import unbounded_if_nan
 from .._solutions import meet, solution, symmetric
-from .control import enclose
 
 
 def _linear_solve(_: Primitive, *operands: Any, const_lengths: Any, jaxprs: Any, **params: Any) -> list[Interval]:
@@ -55,7 +55,7 @@ def _dense(matvec: Any, consts: list[Any], right: list[Interval]) -> list[Interv
 
     def column(unit: Array) -> Interval:
         parts = [p.reshape(b.shape) for p, b in zip(jnp.split(unit, splits), right, strict=True)]
-        return flat(enclose(matvec, [*consts, *parts]))
+        return flat(Interpreter.enclose(matvec, [*consts, *parts]))
 
     columns = jax.vmap(column)(jnp.eye(sum(sizes), dtype=dtype))
     x = _solve(ia.each(lambda end: end.T, columns), ia.each(lambda end: end[:, None], flat(right)))

@@ -7,14 +7,10 @@ from ._affine import AffineForms
 from ._backward import BackwardBounds
 from ._relational import AbstractDomain
 
+# What makes a domain of a name; None for plain intervals.
 DOMAINS: dict[str, Callable[[], AbstractDomain[Any] | None]] = {
     "interval": lambda: None,
     "affine": AffineForms,
     "backward": BackwardBounds,
     "backward-optimised": lambda: BackwardBounds(steps=20),
 }
-
-
-def domain_named(name: str) -> AbstractDomain[Any] | None:
-    """A new domain of that name, or None for plain intervals."""
-    return DOMAINS[name]()
