@@ -16,16 +16,15 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from sobolev_pruning.pruning import (
-    Box,
     LeastSquares,
     Significance,
-    TrustRegions,
     prune,
     rank_by_significance,
     rank_distinct,
     sampled_significance,
     significance,
 )
+from sobolev_pruning.regions import Box, TrustRegions
 from sobolev_pruning.study import Study, StudyConfig, environment, errors_between
 
 REGIONS = {

@@ -20,7 +20,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from sobolev_pruning.intervals import inclusion
-from sobolev_pruning.pruning import Box, TrustRegions, enclose_nodes, sampled_significance, significance
+from sobolev_pruning.pruning import enclose_nodes, sampled_significance, significance
+from sobolev_pruning.regions import Box, TrustRegions
 from sobolev_pruning.study import Study, StudyConfig, environment
 from sobolev_pruning.surrogate import Surrogate
 

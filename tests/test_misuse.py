@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sobolev_pruning.pruning import LeastSquares, Ranking, TrustRegions
+from sobolev_pruning.pruning import LeastSquares, Ranking
 from sobolev_pruning.reference import FunctionReference, Samples
+from sobolev_pruning.regions import TrustRegions
 from sobolev_pruning.sobolev import SobolevLoss, ValueLoss, fit_levenberg_marquardt
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
 

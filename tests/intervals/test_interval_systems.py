@@ -14,7 +14,7 @@ from jax import lax
 from jax.extend.core import primitives
 
 from sobolev_pruning.intervals import Interval, rule_for
-from sobolev_pruning.intervals._rules import cholesky, systems, triangular
+from sobolev_pruning.intervals._rules import cholesky, eigen, systems, triangular
 
 DEFINITE = np.array([[4.0, 1.0, 0.5], [1.0, 3.0, -1.0], [0.5, -1.0, 5.0]])
 GENERAL = np.array([[0.3, -2.0, 4.0], [2.0, -1.0, 0.5], [1.0, 3.0, 1.0]])
@@ -81,7 +81,27 @@ def pivoted(a: np.ndarray) -> list[np.ndarray]:
     return [a, np.array(pivots), order]
 
 
+def eigenvalues(a: np.ndarray) -> np.ndarray:
+    """Of the symmetric part, by Jacobi's rotations, in the precision of the argument."""
+    a = (a + a.T) / 2
+    n = len(a)
+    for _ in range(12):
+        for i in range(n):
+            for j in range(i + 1, n):
+                if abs(a[i, j]) < 1e-30:
+                    continue
+                t = (a[j, j] - a[i, i]) / (2 * a[i, j])
+                t = (1 if t >= 0 else -1) / (abs(t) + np.sqrt(1 + t * t))
+                c = 1 / np.sqrt(1 + t * t)
+                turn = np.eye(n, dtype=a.dtype)
+                turn[i, i] = turn[j, j] = c
+                turn[i, j], turn[j, i] = t * c, -t * c
+                a = turn.T @ a @ turn
+    return np.sort(np.diag(a))
+
+
 CASES = {
+    "eigvalsh": Case(primitives.eigh_p, jnp.linalg.eigvalsh, eigenvalues, near=(DEFINITE,)),
     "solve_triangular": Case(
         lax.linalg.triangular_solve_p,
         lambda a, b: jsl.solve_triangular(a, b, lower=True),
@@ -136,7 +156,7 @@ def test_linear_algebra_is_enclosed_and_tight(name):
         check(CASES[name], np.float64, radius, seed)
 
 
-@pytest.mark.parametrize("name", ["cholesky", "solve"])
+@pytest.mark.parametrize("name", ["cholesky", "eigvalsh", "solve"])
 def test_linear_algebra_in_single_precision(name):
     for seed, radius in enumerate((0.0, 1e-4, 0.02)):
         check(CASES[name], np.float32, radius, seed)
@@ -246,6 +266,15 @@ def test_a_permutation_is_known_only_from_pivots_that_are():
     assert rule(pivots, permutation_size=3).tolist() == [[2, 1, 0], [0, 1, 2]]
 
 
+def test_eigenvalues_that_are_equal_or_unknown():
+    values, vectors = enclosed(lambda a: list(jnp.linalg.eigh(a)))(as_interval(np.eye(3), np.eye(3)))
+    assert values.contains(jnp.ones(3)).all()
+    assert values.width.max() < 1e-13
+    assert bool((vectors.magnitude == 1).all())
+    unbounded = enclosed(jnp.linalg.eigvalsh)(Interval(np.full((2, 2), -np.inf), np.full((2, 2), np.inf)))
+    assert unbounded.is_entire.all()
+
+
 WRONG: dict[str, tuple[Any, str, Any, str]] = {
     "a solution without its defect": (
         triangular,
@@ -258,6 +287,12 @@ WRONG: dict[str, tuple[Any, str, Any, str]] = {
         "_perturbed",
         lambda a, factor: Interval._make(factor, factor),
         "cholesky",
+    ),
+    "eigenvalues of the midpoint": (
+        eigen,
+        "_row_sums",
+        lambda x: jnp.zeros(x.shape[:-1], x.dtype),
+        "eigvalsh",
     ),
     "the midpoint's solution": (
         systems,

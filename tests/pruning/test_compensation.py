@@ -7,15 +7,8 @@ import numpy as np
 import pytest
 from pruning_networks import errors, points, surrogate, with_layers
 
-from sobolev_pruning.pruning import (
-    Box,
-    Kept,
-    LeastSquares,
-    Midpoint,
-    TrustRegions,
-    VacuousEnclosureError,
-    prune,
-)
+from sobolev_pruning.pruning import Kept, LeastSquares, Midpoint, VacuousEnclosureError, prune
+from sobolev_pruning.regions import Box, TrustRegions
 
 X = points(80, 2)
 

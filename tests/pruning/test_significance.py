@@ -9,14 +9,8 @@ import scipy.stats
 from pruning_networks import points, surrogate
 
 from sobolev_pruning.intervals import Interval, inclusion
-from sobolev_pruning.pruning import (
-    Box,
-    TrustRegions,
-    VacuousEnclosureError,
-    enclose_nodes,
-    sampled_significance,
-    significance,
-)
+from sobolev_pruning.pruning import VacuousEnclosureError, enclose_nodes, sampled_significance, significance
+from sobolev_pruning.regions import Box, TrustRegions
 
 # One shape for most tests, so that it is compiled once.
 WIDTHS, N_BOXES = (2, 4, 3, 2), 6

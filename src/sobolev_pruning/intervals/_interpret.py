@@ -25,7 +25,7 @@ from ._domains import POSITIVE, Domain, domains
 from ._forms import Polynomial, TooLarge, Variable, nonlinear_variables, rename
 from ._interval import Interval
 from ._once import computed_once
-from ._origins import Origin, is_positive
+from ._origins import UNTRIED, Origin, is_positive
 from ._program import source_of
 from ._ranges import Ranges, by_variable
 from ._rearrangements import REARRANGEMENTS
@@ -67,11 +67,12 @@ class Node:
             for where decorations are asked for.
         relation: How it depends on other values, in the domain that is asked for; None while it is not known.
         near: The exact array that this is, up to the rounding of subnormal entries; known only while running.
+        known: The exact array, or the enclosure, if that is known while tracing (`known_value`).
     """
 
     __slots__ = (
-        "_natural", "_value", "aval", "depth", "empty", "form", "infinite", "lack", "near", "number", "origin",
-        "real", "relation",
+        "_natural", "_value", "aval", "depth", "empty", "form", "infinite", "known", "lack", "near", "number",
+        "origin", "real", "relation",
     )  # fmt: skip
 
     def __init__(
@@ -96,6 +97,7 @@ class Node:
         self.lack: Array | None = None
         self.near: Array | None = None
         self.relation: Any = None
+        self.known: Any = UNTRIED
 
     @property
     def is_exact(self) -> bool:
@@ -197,8 +199,11 @@ class Interpreter:
     def exact(self, x: Any, aval: Any) -> Node:
         """A node for an array that is known exactly: a constant, a literal, an argument that is no interval."""
         node = self.new(aval, point(x) if is_float(aval) else x if is_key(aval) else jnp.asarray(x))
-        if is_float(aval) and isinstance(x, Tracer):
-            node.near = x
+        if is_float(aval):
+            if isinstance(x, Tracer):
+                node.near = x
+            else:
+                node.known = x
         node.real = not (is_float(aval) and (isinstance(x, Tracer) or not np.all(np.isfinite(np.asarray(x)))))
         uniform = uniform_value(x)
         if uniform is not None and np.isfinite(uniform):

@@ -4,16 +4,25 @@ A node of the walk remembers the primitive that made it and the nodes that went 
 their normal forms prove, count as one.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jax.extend.core import Primitive, primitives
 
 from ._forms import Variable
+from ._interval import Interval
 from ._rearrangements import IDENTITIES, REARRANGEMENTS
+from ._registry import UnsupportedPrimitiveError, rule_for
 
 if TYPE_CHECKING:
     from ._interpret import Node
+
+# Of a node whose value was not yet looked for.
+UNTRIED: Final[Any] = object()
 
 # What is positive if all operands are.
 _POSITIVE = REARRANGEMENTS | {
@@ -61,6 +70,9 @@ def is_positive(node: "Node | None", depth: int = 12) -> bool:
         return False
     if node.form is not None and node.form.value is not None:
         return node.form.value > 0
+    known = known_value(node)
+    if known is not None:
+        return bool(np.all(np.asarray(known.lower) > 0))
     origin = node.origin
     if origin is None or not depth:
         return False
@@ -68,6 +80,35 @@ def is_positive(node: "Node | None", depth: int = 12) -> bool:
         return True
     # A sum of nothing is zero.
     return origin.primitive in _POSITIVE and all(n.aval.size and is_positive(n, depth - 1) for n in origin.inputs)
+
+
+def known_value(node: "Node", depth: int = 24) -> Interval | None:
+    """The enclosure, computed while tracing, of what is made of arrays that are known by then; else None."""
+    if node.known is UNTRIED:
+        node.known = None
+        origin = node.origin
+        if origin is not None and origin.inputs and depth:
+            operands = [known_value(n, depth - 1) for n in origin.inputs]
+            if all(x is not None for x in operands):
+                node.known = _applied(origin, operands)
+    elif node.known is not None and not isinstance(node.known, Interval):  # an array
+        array = np.asarray(node.known)
+        # Subnormal numbers are read as zero.
+        usable = np.all(np.isfinite(array) & ((array == 0) | (np.abs(array) >= np.finfo(array.dtype).tiny)))
+        with jax.ensure_compile_time_eval():
+            known = jnp.asarray(array)
+        node.known = Interval._make(known, known) if usable else None
+    return node.known
+
+
+def _applied(origin: Origin, operands: list[Any]) -> Interval | None:
+    try:
+        with jax.ensure_compile_time_eval():
+            results = rule_for(origin.primitive)(*operands, **origin.params)
+    except UnsupportedPrimitiveError:
+        return None
+    result = results[origin.result] if origin.primitive.multiple_results else results
+    return result if isinstance(result, Interval) and not isinstance(result.lower, Tracer) else None
 
 
 def is_constant(node: "Node | None", depth: int = 12) -> bool:

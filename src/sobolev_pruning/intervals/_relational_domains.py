@@ -11,6 +11,7 @@ from ._relational import AbstractDomain
 DOMAINS: dict[str, Callable[[], AbstractDomain[Any] | None]] = {
     "interval": lambda: None,
     "affine": AffineForms,
+    "affine-32": lambda: AffineForms(max_symbols=32),
     "backward": BackwardBounds,
     "backward-optimised": lambda: BackwardBounds(steps=20),
 }

@@ -4,7 +4,6 @@ from ._compensation import AbstractCompensation, LeastSquares, Midpoint
 from ._dense import choose_layers, prune
 from ._kept import Kept
 from ._ranking import Ranking, rank_by_significance, rank_distinct
-from ._regions import AbstractRegion, Box, TrustRegions
 from ._significance import (
     NodeEnclosures,
     Significance,
@@ -16,15 +15,12 @@ from ._significance import (
 
 __all__ = [
     "AbstractCompensation",
-    "AbstractRegion",
-    "Box",
     "Kept",
     "LeastSquares",
     "Midpoint",
     "NodeEnclosures",
     "Ranking",
     "Significance",
-    "TrustRegions",
     "VacuousEnclosureError",
     "choose_layers",
     "enclose_nodes",

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..intervals import Interval, inclusion
+from ..regions import AbstractRegion
 from ..surrogate import MLP, Dense, Surrogate
 from ._kept import Kept
-from ._regions import AbstractRegion
 from ._significance import VacuousEnclosureError, enclose_nodes
 from ._traces import LayerTraces, trace_layers
 

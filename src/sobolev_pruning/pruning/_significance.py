@@ -5,11 +5,11 @@ from typing import final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ..intervals import Interval, Rounding, inclusion
+from ..regions import AbstractRegion
 from ..surrogate import Surrogate
-from ._regions import AbstractRegion
 
 
 class VacuousEnclosureError(ValueError):
@@ -87,17 +87,20 @@ def enclose_nodes(
     Raises:
         ValueError: the region has another number of inputs than the surrogate, or `boxes_at_once` is below 1.
     """
-    d, boxes = surrogate.network.widths[0], region.boxes
+    d, boxes, coordinates = surrogate.network.widths[0], region.boxes, region.coordinates
     if boxes.shape[1] != d:
         raise ValueError(f"`region` has {boxes.shape[1]} inputs, the surrogate {d}.")
     if boxes_at_once < 1:
         raise ValueError(f"`boxes_at_once` is {boxes_at_once}; it must be at least 1.")
-    params, static = eqx.partition(surrogate, eqx.is_array)
-    enclosure = inclusion(
-        lambda params, x: _values_and_adjoints(eqx.combine(params, static), x), rounding=rounding, domain=domain
-    )
+    params, static = eqx.partition((surrogate, region), eqx.is_array)
+
+    def at_coordinates(params: PyTree, u: Float[Array, " k"]):
+        surrogate, region = eqx.combine(params, static)
+        return _values_and_adjoints(surrogate, region.point(u))
+
+    enclosure = inclusion(at_coordinates, rounding=rounding, domain=domain)
     nodes, x_bar, node_bars = jax.lax.map(
-        lambda box: enclosure(params, box), boxes, batch_size=min(boxes_at_once, boxes.shape[0])
+        lambda box: enclosure(params, box), coordinates, batch_size=min(boxes_at_once, boxes.shape[0])
     )
     return NodeEnclosures(boxes, x_bar, nodes, node_bars)
 
@@ -117,8 +120,10 @@ def significance(
 
     Args:
         surrogate: the network, with its units.
-        region: `Box` or `TrustRegions`, in physical units. Measured by `benchmarks/significance_regions.py`, small
-            trust regions around samples rank best; see its table for the figures behind their default size.
+        region: any of `sobolev_pruning.regions`, in physical units; of an `Ellipsoid`, the aligned box around it. A
+            region along the data needs a relational `domain` to be seen as such. Measured by
+            `benchmarks/significance_regions.py`, small trust regions around samples rank best; see its table for the
+            figures behind their default size.
         rounding: `"nearest"`, since a ranking needs no guarantee, or `"outward"`.
         domain: as in `enclose_nodes`.
         boxes_at_once: boxes that are evaluated together; bounds the memory.

@@ -236,7 +236,8 @@ class BachelierBasket(AbstractReferenceWithTruth):
         With `s` the deviation of the basket over [T₁, T₂] and `u = (w·x − K) / s`: price `s (u Φ(u) + φ(u))`, deltas
         `Φ(u) w`, Hessian `φ(u) / s · w wᵀ`.
         """
-        s = self._deviation
+        # That of the basket is known without its assets, so that enclosures of this formula know it, too.
+        s = self.basket_volatility * math.sqrt(self.maturity_date - self.exposure_date)
         u = (x @ self.weights - self.strike) / s
         cdf, pdf = stats.norm.cdf(u), stats.norm.pdf(u)
         w = self.weights

@@ -13,16 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..pruning import (
-    Kept,
-    LeastSquares,
-    Significance,
-    TrustRegions,
-    choose_layers,
-    prune,
-    rank_distinct,
-    significance,
-)
+from ..pruning import Kept, LeastSquares, Significance, choose_layers, prune, rank_distinct, significance
 from ..reference import (
     AbstractReferenceModel,
     BachelierBasket,
@@ -33,6 +24,7 @@ from ..reference import (
     Samples,
     UniformCube,
 )
+from ..regions import TrustRegions
 from ..sobolev import AbstractLoss, ProgressReporter, SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
 from ..surrogate import MLP, Normalisation, Surrogate
 from ._config import ConfigError, FinetuningConfig, StudyConfig, TrainingConfig

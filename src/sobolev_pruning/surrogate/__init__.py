@@ -1,8 +1,28 @@
-"""Networks, their units, and how they are stored."""
+"""Networks, their units, what is proved of them, and how all of that is stored."""
 
+from ._certificate import Bound, Certificate, Claim, Difference, Verdict, fingerprint
+from ._guarded import GuardedSurrogate, Outside, OutsideRegionError, OutsideRegionWarning
 from ._mlp import MLP, Dense
 from ._normalisation import Normalisation
-from ._storage import load, save
+from ._storage import load, load_certificate, save
 from ._surrogate import Surrogate
 
-__all__ = ["MLP", "Dense", "Normalisation", "Surrogate", "load", "save"]
+__all__ = [
+    "MLP",
+    "Bound",
+    "Certificate",
+    "Claim",
+    "Dense",
+    "Difference",
+    "GuardedSurrogate",
+    "Normalisation",
+    "Outside",
+    "OutsideRegionError",
+    "OutsideRegionWarning",
+    "Surrogate",
+    "Verdict",
+    "fingerprint",
+    "load",
+    "load_certificate",
+    "save",
+]

@@ -15,6 +15,7 @@ from safetensors.numpy import save as to_bytes
 
 from .._files import write_whole
 from .._version import __version__
+from ._certificate import Certificate
 from ._mlp import MLP, Dense
 from ._normalisation import Normalisation
 from ._surrogate import Surrogate
@@ -46,7 +47,7 @@ def _activation_name(activation: Callable[[Array], Array]) -> str:
     return getattr(activation, "__name__", type(activation).__name__)
 
 
-def save(surrogate: Surrogate, path: str | os.PathLike) -> None:
+def save(surrogate: Surrogate, path: str | os.PathLike, *, certificate: Certificate | None = None) -> None:
     """Write a surrogate to one safetensors file, or leave what was there untouched if that fails.
 
     Weights and normalisation are tensors; the widths, the activation's name, the precision, the library's version and
@@ -55,6 +56,10 @@ def save(surrogate: Surrogate, path: str | os.PathLike) -> None:
     Args:
         surrogate: what to store.
         path: of the file; its folder must exist.
+        certificate: what has been proved of this surrogate, stored with it; `load_certificate` reads it back.
+
+    Raises:
+        ValueError: the certificate speaks of other weights.
     """
     path = Path(path)
     network, units = surrogate.network, surrogate.normalisation
@@ -69,6 +74,10 @@ def save(surrogate: Surrogate, path: str | os.PathLike) -> None:
         "provenance": dict(surrogate.provenance),
     }
     metadata = {"format": _FORMAT, "version": __version__, "config": json.dumps(config)}
+    if certificate is not None:
+        if not certificate.is_of(surrogate):
+            raise ValueError("`certificate` speaks of other weights than those of `surrogate`; certify it again.")
+        metadata["certificate"] = certificate.to_json()
     write_whole(path, to_bytes(tensors, metadata))
 
 
@@ -84,18 +93,7 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file; give the file that `save` wrote.")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error}).") from None
-    if metadata.get("format") != _FORMAT:
-        raise ValueError(
-            f"{path}: not a surrogate of this library (its format is {metadata.get('format')!r}, not {_FORMAT!r})."
-        )
+    metadata, tensors = _contents(path)
     try:
         config = json.loads(metadata["config"])
         widths = [int(width) for width in config["widths"]]
@@ -130,3 +128,43 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
     arrays = {tensor: jnp.asarray(array) for tensor, array in tensors.items()}
     layers = [Dense(arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"]) for i in range(len(widths) - 1)]
     return Surrogate(MLP(tuple(layers), chosen), Normalisation(*(arrays[unit] for unit in _UNITS)), provenance)
+
+
+def load_certificate(path: str | os.PathLike, surrogate: Surrogate) -> Certificate | None:
+    """Read the certificate that is stored with a surrogate; None if there is none.
+
+    Args:
+        path: of the file that `save` wrote.
+        surrogate: what `load` made of the same file.
+
+    Raises:
+        ValueError: the file is not a surrogate, the certificate is damaged, or it speaks of other weights.
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(path)
+    metadata, _ = _contents(path)
+    if "certificate" not in metadata:
+        return None
+    try:
+        certificate = Certificate.from_json(metadata["certificate"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if not certificate.is_of(surrogate):
+        raise ValueError(f"{path}: the certificate speaks of other weights than those of `surrogate`.")
+    return certificate
+
+
+def _contents(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file; give the file that `save` wrote.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error}).") from None
+    if metadata.get("format") != _FORMAT:
+        raise ValueError(
+            f"{path}: not a surrogate of this library (its format is {metadata.get('format')!r}, not {_FORMAT!r})."
+        )
+    return metadata, tensors

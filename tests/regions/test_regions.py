@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pruning_networks import points
 
-from sobolev_pruning.pruning import Box, TrustRegions
+from sobolev_pruning.regions import Box, TrustRegions
 
 
 def contains(region, x):

@@ -1,23 +1,13 @@
-"""Where a network is enclosed: one box, or a small box around each of many points."""
+"""Axis-parallel boxes: one, or a small one around each of many points."""
 
-import abc
-from typing import final
+from typing import Any, final
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..intervals import Interval
-
-
-class AbstractRegion(eqx.Module):
-    """A set of inputs, given as the union of boxes."""
-
-    @property
-    @abc.abstractmethod
-    def boxes(self) -> Interval:
-        """The boxes, `(n_boxes, d)`, in physical units of the inputs."""
+from ._region import AbstractRegion, as_lists, checked_scale, number_of_inputs
 
 
 @final
@@ -40,7 +30,7 @@ class Box(AbstractRegion):
                 f"`lower` and `upper` have shapes {self.lower.shape} and {self.upper.shape}; both must be (d,)."
             )
         if not bool(jnp.all(jnp.isfinite(self.lower) & jnp.isfinite(self.upper))):
-            raise ValueError("a corner of the box is not finite; significance needs a bounded region.")
+            raise ValueError("a corner of the box is not finite; a region must be bounded.")
         if bool(jnp.any(self.lower > self.upper)):
             axis = int(jnp.argmax(self.lower > self.upper))
             raise ValueError(
@@ -56,8 +46,8 @@ class Box(AbstractRegion):
             x: points, `(n, d)`.
             scale: 1 keeps all points inside; below 1 the box shrinks about its centre.
         """
-        if not scale > 0:
-            raise ValueError(f"`scale` is {scale}; it must be positive.")
+        checked_scale(scale)
+        number_of_inputs(x)
         lower, upper = jnp.min(x, axis=0), jnp.max(x, axis=0)
         centre, radius = (lower + upper) / 2, scale * (upper - lower) / 2
         return cls(centre - radius, centre + radius)
@@ -66,6 +56,27 @@ class Box(AbstractRegion):
     def boxes(self) -> Interval:
         """The one box, `(1, d)`."""
         return Interval(self.lower[None], self.upper[None])
+
+    @property
+    def coordinates(self) -> Interval:
+        """The inputs themselves, `(1, d)`."""
+        return self.boxes
+
+    def point(self, u: Float[Array, " d"]) -> Float[Array, " d"]:
+        """The coordinates are the inputs."""
+        return u
+
+    def holds(self, x: Float[Array, " d"]) -> Bool[Array, ""]:
+        """Whether a point lies in the box, its faces included."""
+        return jnp.all((x >= self.lower) & (x <= self.upper))
+
+    def nearest(self, x: Float[Array, " d"]) -> Float[Array, " d"]:
+        """The nearest point of the box."""
+        return jnp.clip(x, self.lower, self.upper)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The box in words and numbers."""
+        return {"kind": "box", **as_lists(lower=self.lower, upper=self.upper)}
 
 
 @final
@@ -105,8 +116,8 @@ class TrustRegions(AbstractRegion):
             x: points, `(n, d)`.
             scale: size of each box relative to the box of the data, in every input.
         """
-        if not scale > 0:
-            raise ValueError(f"`scale` is {scale}; it must be positive.")
+        checked_scale(scale)
+        number_of_inputs(x)
         extent = jnp.max(x, axis=0) - jnp.min(x, axis=0)
         if not bool(jnp.any(extent > 0)):
             raise ValueError("`x` holds one point only, so its box has no size; give several points, or the radius.")
@@ -116,3 +127,28 @@ class TrustRegions(AbstractRegion):
     def boxes(self) -> Interval:
         """The boxes, `(n, d)`."""
         return jax.vmap(lambda x: Interval(x - self.radius, x + self.radius))(self.centres)
+
+    @property
+    def coordinates(self) -> Interval:
+        """The inputs themselves, `(n, d)`."""
+        return self.boxes
+
+    def point(self, u: Float[Array, " d"]) -> Float[Array, " d"]:
+        """The coordinates are the inputs."""
+        return u
+
+    def holds(self, x: Float[Array, " d"]) -> Bool[Array, ""]:
+        """Whether a point lies in any of the boxes."""
+        boxes = self.boxes
+        return jnp.any(jnp.all((x[None] >= boxes.lower) & (x[None] <= boxes.upper), axis=1))
+
+    def nearest(self, x: Float[Array, " d"]) -> Float[Array, " d"]:
+        """The nearest point of the box whose centre is nearest, as a multiple of the radius."""
+        unit = jnp.where(self.radius > 0, self.radius, jnp.ones_like(self.radius))
+        distance = jnp.max(jnp.abs(x[None] - self.centres) / unit[None], axis=1)
+        boxes, k = self.boxes, jnp.argmin(distance)
+        return jnp.clip(x, boxes.lower[k], boxes.upper[k])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The boxes in words and numbers."""
+        return {"kind": "trust regions", **as_lists(centres=self.centres, radius=self.radius)}

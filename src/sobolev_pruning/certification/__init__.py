@@ -1,0 +1,6 @@
+"""What can be proved of a surrogate over a whole region: ranges, errors, monotonicity, convexity."""
+
+from ._certify import Progress, certify
+from ._tables import tables
+
+__all__ = ["Progress", "certify", "tables"]

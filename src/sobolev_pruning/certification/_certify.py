@@ -1,0 +1,327 @@
+"""`certify`: guaranteed ranges of a surrogate and its derivatives over a region, and what follows from them.
+
+Three searches by subdivision, one after the other, share the time: values with first derivatives, second derivatives
+with their eigenvalues, and the difference to every other function. A claim about a sign is proved by the bound of the
+range, and refuted by an enclosure at one point that the search has found.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._version import __version__
+from ..intervals import Interval, Subdivision, enclose_range, inclusion
+from ..regions import AbstractRegion, TrustRegions
+from ..surrogate import Bound, Certificate, Claim, Difference, Surrogate, Verdict, fingerprint
+
+Function = Callable[[Float[Array, " d"]], Float[Array, " m"]]
+
+
+class Progress(NamedTuple):
+    """How far a certification is.
+
+    Attributes:
+        stage: what is enclosed at present, in words.
+        share: of the whole time that is spent, in [0, 1].
+        excess: the widest range as a multiple of what was found; infinite while nothing is bounded.
+        boxes: enclosed in this stage.
+    """
+
+    stage: str
+    share: float
+    excess: float
+    boxes: int
+
+
+def certify(
+    surrogate: Surrogate,
+    region: AbstractRegion,
+    *,
+    against: Mapping[str, Function] | Function | None = None,
+    seconds: float = 60.0,
+    order: int = 2,
+    tolerance: float = 0.01,
+    domain: str = "affine-32",
+    boxes_at_once: int = 256,
+    progress: Callable[[Progress], None] | None = None,
+) -> Certificate:
+    """Proves what it can of a surrogate over a region, in the time that it is given.
+
+    What is guaranteed is the exact function of real numbers with these weights. A floating-point evaluation of it has
+    rounding errors of its own, about `1e-6` of the size of the values in single precision.
+
+    Args:
+        surrogate: the network with its units.
+        region: any of `sobolev_pruning.regions` but `TrustRegions`, in physical units.
+        against: other functions `(d,) -> (m,)` that JAX can trace, by name, or one: the network before it was pruned,
+            or a reference in closed form. The largest difference to each is bounded, in values and gradients.
+        seconds: time for all searches together, not counting compilation; what one leaves goes to the next.
+        order: of the derivatives that are enclosed: 1, or 2 for curvature and convexity, which compile longer.
+        tolerance: a search ends when no bound reaches farther beyond what was found than this share of the range.
+        domain: as in `intervals.inclusion`.
+        boxes_at_once: boxes that one compiled call encloses.
+        progress: called with the state after every round.
+
+    Returns:
+        A `Certificate`; `save(surrogate, path, certificate=...)` stores it with the surrogate.
+
+    Raises:
+        TypeError: `region` is no region, or a function of `against` cannot be called.
+        ValueError: the region has another number of inputs or is a union of boxes, the budget is not positive, `order`
+            is neither 1 nor 2, or a function of `against` returns another number of outputs.
+        UnsupportedPrimitiveError: a function uses an operation that has no interval rule.
+    """
+    others = _checked(surrogate, region, against, seconds, order)
+    point = region.point
+    box = jax.tree.map(lambda x: x[0], region.coordinates)
+    inside = None if region.inside(box.midpoint) is None else region.inside
+    stages = 1 + (order == 2) + len(others)
+    clock = _Clock(seconds, stages)
+
+    def search(name: str, f: Callable[[Any], Any], guide: Callable[[Any], Any] | None = None) -> _Found:
+        def told(state: Subdivision) -> None:
+            clock.start()
+            if progress is not None:
+                progress(Progress(name, clock.share(), _worst_excess(state), state.boxes))
+
+        found = enclose_range(
+            lambda u: f(point(u)),
+            box,
+            inside=inside,
+            guide=None if guide is None else lambda u: guide(point(u)),
+            seconds=clock.next(),
+            tolerance=tolerance,
+            domain=domain,
+            boxes_at_once=boxes_at_once,
+            progress=told,
+        )
+        clock.stop()
+        return _found(f, point, found)
+
+    m, d = surrogate.network.widths[-1], surrogate.network.widths[0]
+    first = search("values and first derivatives", lambda x: _first_order(surrogate, x))
+    values, slopes, squares = first.bounds[:m], _grid(first.bounds[m : m + m * d], d), first.bounds[m + m * d :]
+    names = ("nondecreasing", "nonincreasing")
+    monotone = tuple(
+        tuple(first.claim(m + k * d + i, m + k * d + i, names, f"y{k} is {{}} in x{i}") for i in range(d))
+        for k in range(m)
+    )
+    boxes = first.boxes
+    hessians: tuple[Any, ...] = ()
+    curvature: tuple[Bound, ...] = ()
+    convex_in: tuple[Any, ...] = ()
+    convex: tuple[Claim, ...] = ()
+    if order == 2:
+        second = search(
+            "second derivatives",
+            lambda x: _second_order(surrogate, x),
+            lambda x: surrogate.hessian(x),
+        )
+        boxes += second.boxes
+        hessians, curvature, convex_in, convex = _curvature(second, m, d)
+    differences = {}
+    for name, other in others.items():
+        found = search(
+            f"difference to {name}",
+            lambda x, other=other: _pair(surrogate, x) - _pair(other, x),
+            lambda x, other=other: (_pair(surrogate, x), _pair(other, x)),
+        )
+        boxes += found.boxes
+        differences[name] = Difference(found.bounds[:m], _grid(found.bounds[m:], d))
+    return Certificate(
+        region=region.to_dict(),
+        values=values,
+        gradients=slopes,
+        lipschitz=tuple(_root(bound) for bound in squares),
+        hessians=hessians,
+        curvature=curvature,
+        monotone=monotone,
+        convex_in=convex_in,
+        convex=convex,
+        differences=differences,
+        fingerprint=fingerprint(surrogate),
+        dtype=str(surrogate.network.layers[0].weight.dtype),
+        domain=domain,
+        seconds=clock.spent(),
+        boxes=boxes,
+        versions={"sobolev-pruning": __version__, "jax": jax.__version__},
+    )
+
+
+# What is enclosed, as vectors.
+
+
+def _pair(f: Function, x: Float[Array, " d"]) -> Float[Array, " _"]:
+    """Values and first derivatives."""
+    return jnp.concatenate([f(x), jax.jacrev(f)(x).reshape(-1)])
+
+
+def _first_order(f: Function, x: Float[Array, " d"]) -> Float[Array, " _"]:
+    """Values, first derivatives, and the squares of the norms of the gradients."""
+    slopes = jax.jacrev(f)(x)
+    return jnp.concatenate([f(x), slopes.reshape(-1), jnp.sum(slopes**2, axis=1)])
+
+
+def _second_order(surrogate: Surrogate, x: Float[Array, " d"]) -> Float[Array, " _"]:
+    """The upper triangle of every Hessian, then their smallest and their largest eigenvalues."""
+    hessians = surrogate.hessian(x)
+    eigenvalues = jax.vmap(jnp.linalg.eigvalsh)(hessians)
+    rows, columns = np.triu_indices(x.size)
+    return jnp.concatenate([hessians[:, rows, columns].reshape(-1), eigenvalues[:, 0], eigenvalues[:, -1]])
+
+
+def _curvature(found: "_Found", m: int, d: int):
+    """The parts of a certificate that speak of second derivatives, from what `_second_order` returns."""
+    rows, columns = np.triu_indices(d)
+    entries = rows.size
+    index = np.zeros((d, d), int)
+    index[rows, columns] = index[columns, rows] = np.arange(entries)
+    hessians = tuple(
+        tuple(tuple(found.bounds[k * entries + j] for j in row) for row in index.tolist()) for k in range(m)
+    )
+    names = ("convex", "concave")
+    convex_in = tuple(
+        tuple(found.claim(j, j, names, f"y{k} is {{}} in x{i}") for i, j in enumerate(k * entries + np.diag(index)))
+        for k in range(m)
+    )
+    smallest = range(m * entries, m * entries + m)
+    pairs = [(j, j + m) for j in smallest]
+    curvature = tuple(_joined(found.bounds[i], found.bounds[j]) for i, j in pairs)
+    convex = tuple(found.claim(i, j, names, f"y{k} is {{}} in all inputs together") for k, (i, j) in enumerate(pairs))
+    return hessians, curvature, convex_in, convex
+
+
+# What follows from it.
+
+
+class _Found(NamedTuple):
+    """What a search has found of q quantities.
+
+    Attributes:
+        bounds: of each, `(q,)`.
+        lowest, highest: inputs at which the extremes were found, `(q, d)`.
+        below: a proved upper bound of each at its lowest input, `(q,)`.
+        above: a proved lower bound of each at its highest input, `(q,)`.
+        boxes: enclosed.
+    """
+
+    bounds: tuple[Bound, ...]
+    lowest: np.ndarray
+    highest: np.ndarray
+    below: np.ndarray
+    above: np.ndarray
+    boxes: int
+
+    def claim(self, low: int, high: int, names: tuple[str, str], statement: str) -> Claim:
+        """Whether quantity `low` is never negative or quantity `high` never positive: what is nearer to the truth.
+
+        `names` are those of the two claims; the statement has a place for one.
+        """
+        bound = _joined(self.bounds[low], self.bounds[high])
+        positive = bound.most >= -bound.least
+        statement = statement.format(names[0] if positive else names[1])
+        if (bound.lower >= 0) if positive else (bound.upper <= 0):
+            return Claim(statement, Verdict.PROVED)
+        witness = self.lowest[low] if positive else self.highest[high]
+        if (self.below[low] < 0) if positive else (self.above[high] > 0):
+            return Claim(statement, Verdict.REFUTED, tuple(witness.astype(np.float64).tolist()))
+        return Claim(statement, Verdict.UNDECIDED)
+
+
+def _found(f: Callable[[Any], Any], point: Callable[[Any], Any], state: Subdivision) -> _Found:
+    """Bounds as plain numbers, and the extremes that were found proved by an enclosure at their points."""
+    parts = (state.range.lower, state.range.upper, state.attained.lower, state.attained.upper)
+    bounds = tuple(Bound(*row) for row in np.stack([np.asarray(p, np.float64) for p in parts], axis=1).tolist())
+    points = jax.vmap(point)(jnp.concatenate([state.lowest, state.highest]))
+    enclosed = jax.jit(jax.vmap(inclusion(f)))(Interval.point(points))
+    q = len(bounds)
+    below, above = np.diagonal(enclosed.upper[:q]), np.diagonal(enclosed.lower[q:])
+    lowest, highest = np.split(np.asarray(points), 2)
+    return _Found(bounds, lowest, highest, np.asarray(below), np.asarray(above), state.boxes)
+
+
+def _joined(low: Bound, high: Bound) -> Bound:
+    return Bound(low.lower, high.upper, low.least, high.most)
+
+
+def _root(square: Bound) -> Bound:
+    """The bound of a norm, from that of its square; rounded outwards."""
+    lower, upper = (math.sqrt(max(x, 0.0)) for x in (square.lower, square.upper))
+    least, most = (math.sqrt(max(x, 0.0)) for x in (square.least, square.most))
+    return Bound(max(math.nextafter(lower, -math.inf), 0.0), math.nextafter(upper, math.inf), least, most)
+
+
+def _grid(bounds: tuple[Bound, ...], d: int) -> tuple[tuple[Bound, ...], ...]:
+    return tuple(bounds[k : k + d] for k in range(0, len(bounds), d))
+
+
+def _worst_excess(state: Subdivision) -> float:
+    excess = np.asarray(state.excess, np.float64)
+    return float(np.max(np.where(np.isnan(excess), np.inf, excess)))
+
+
+@dataclasses.dataclass
+class _Clock:
+    """Shares the time among stages; compilation, before the first state of a stage, does not count."""
+
+    seconds: float
+    stages: int
+    begun: int = 0
+    used: float = 0.0
+    since: float | None = None
+
+    def next(self) -> float:
+        self.stop()
+        self.begun += 1
+        return max((self.seconds - self.used) / (self.stages - self.begun + 1), 1e-3)
+
+    def start(self) -> None:
+        if self.since is None:
+            self.since = time.perf_counter()
+
+    def stop(self) -> None:
+        if self.since is not None:
+            self.used, self.since = self.used + time.perf_counter() - self.since, None
+
+    def spent(self) -> float:
+        running = 0.0 if self.since is None else time.perf_counter() - self.since
+        return self.used + running
+
+    def share(self) -> float:
+        return min(self.spent() / self.seconds, 1.0)
+
+
+def _checked(
+    surrogate: Surrogate, region: AbstractRegion, against: Any, seconds: float, order: int
+) -> dict[str, Function]:
+    if not isinstance(region, AbstractRegion):
+        raise TypeError(f"`region` is {type(region).__name__}; it must be a region, such as `Box.around(x)`.")
+    d, m = surrogate.network.widths[0], surrogate.network.widths[-1]
+    if region.dim != d:
+        raise ValueError(f"`region` has {region.dim} inputs, the surrogate {d}.")
+    if isinstance(region, TrustRegions):
+        raise ValueError("`region` is many boxes; certify over one region, such as `Box.around(x)`.")
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise ValueError(f"`seconds` is {seconds}; the budget must be positive.")
+    if order not in (1, 2):
+        raise ValueError(f"`order` is {order}; it must be 1 or 2.")
+    dtype = surrogate.network.layers[0].weight.dtype
+    if region.coordinates.dtype != dtype:
+        raise ValueError(f"`region` is in {region.coordinates.dtype}, the surrogate in {dtype}; make both the same.")
+    if against is None:
+        return {}
+    others = dict(against) if isinstance(against, Mapping) else {"the other": against}
+    for name, other in others.items():
+        if not callable(other):
+            raise TypeError(f"`against` holds {type(other).__name__} as {name!r}; it must be a function (d,) -> (m,).")
+        shape = jax.eval_shape(other, jax.ShapeDtypeStruct((d,), dtype))
+        if getattr(shape, "shape", None) != (m,):
+            raise ValueError(f"`against` {name!r} returns {shape} for one sample; the surrogate returns ({m},).")
+    return others

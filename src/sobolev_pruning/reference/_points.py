@@ -1,0 +1,84 @@
+"""Inputs from a file: comma-separated values, or an array of NumPy."""
+
+import csv
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+
+def read_points(path: Path, *, dim: int) -> np.ndarray:
+    """Read inputs `(n, d)`.
+
+    Args:
+        path: a CSV file with one sample a row, numbers only but for an optional first row of names; an NPY file that
+            holds `(n, d)`; or an NPZ file with such an array under the name `x`.
+        dim: number of inputs, d.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is of another kind, or a row, a column or the array is not as it should be; the message says
+            which.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file of data.")
+    readers = {".csv": _read_csv, ".npy": _read_npy, ".npz": _read_npz}
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"{path}: data are read from files that end in {', '.join(readers)}.")
+    points = readers[path.suffix.lower()](path)
+    if points.ndim != 2 or points.shape[1] != dim or points.shape[0] == 0:
+        raise ValueError(f"{path}: the data have shape {points.shape}; they must be (n, {dim}), one sample a row.")
+    bad = np.argwhere(~np.isfinite(points))
+    if len(bad):
+        row, column = bad[0].tolist()
+        raise ValueError(f"{path}: row {row + 1}, column {column + 1} holds {points[row, column]}; it must be finite.")
+    return points
+
+
+def _read_csv(path: Path) -> np.ndarray:
+    rows: list[list[float]] = []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for number, row in enumerate(csv.reader(file), start=1):
+                if not row or (number == 1 and not any(map(_is_number, row))):
+                    continue
+                for column, text in enumerate(row, start=1):
+                    if not _is_number(text):
+                        raise ValueError(f"{path}: line {number}, column {column} holds {text!r}, which is no number.")
+                if rows and len(row) != len(rows[0]):
+                    raise ValueError(f"{path}: line {number} has {len(row)} columns, those before it {len(rows[0])}.")
+                rows.append([float(text) for text in row])
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a text file; comma-separated values are read as UTF-8.") from None
+    return np.array(rows, np.float64).reshape(len(rows), -1)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        return _as_floats(np.load(path, allow_pickle=False), path)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: not a file of numbers that NumPy can read ({error}).") from None
+
+
+def _read_npz(path: Path) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if "x" not in arrays:
+                raise ValueError(f"it holds no array of the name x, but {sorted(arrays)}")
+            return _as_floats(arrays["x"], path)
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a file of inputs ({error}).") from None
+
+
+def _as_floats(array: np.ndarray, path: Path) -> np.ndarray:
+    if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
+        raise ValueError(f"the array is of {array.dtype}, not of real numbers")
+    return np.asarray(array, np.float64)
