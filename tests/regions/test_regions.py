@@ -1,11 +1,15 @@
 """Regions hold their points, and say by name what is wrong with them."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pruning_networks import points
 
 from sobolev_pruning.regions import Box, TrustRegions
+
+
+def points(n, d):
+    return jax.random.normal(jax.random.key(0), (n, d))
 
 
 def contains(region, x):
@@ -64,7 +68,7 @@ BAD = {
     "corners with two axes": (lambda: Box(a(0)[None], a(1)[None]), r"both must be \(d,\)"),
     "no scale of a box": (lambda: Box.around(points(3, 2), 0.0), "`scale` is 0.0; it must be positive"),
     "NaN scale of a box": (lambda: Box.around(points(3, 2), np.nan), "`scale` is nan"),
-    "NaN points of a box": (lambda: Box.around(a(np.nan, 0)[None]), "a corner of the box is not finite"),
+    "NaN points of a box": (lambda: Box.around(a(np.nan, 0)[None]), "`x` holds a value that is not finite in row 0"),
     "negative radius": (lambda: TrustRegions(points(3, 2), a(0.1, -0.1)), "`radius` is .*; it must be finite and not"),
     "infinite radius": (lambda: TrustRegions(points(3, 2), a(0.1, np.inf)), "`radius` is"),
     "NaN radius": (lambda: TrustRegions(points(3, 2), a(0.1, np.nan)), "`radius` is"),

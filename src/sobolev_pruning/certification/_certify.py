@@ -188,7 +188,10 @@ def _curvature(found: "_Found", m: int, d: int):
     )
     names = ("convex", "concave")
     convex_in = tuple(
-        tuple(found.claim(j, j, names, f"y{k} is {{}} in x{i}") for i, j in enumerate(k * entries + np.diag(index)))
+        tuple(
+            found.claim(j, j, names, f"y{k} is {{}} in x{i}")
+            for i, j in enumerate((k * entries + np.diag(index)).tolist())
+        )
         for k in range(m)
     )
     smallest = range(m * entries, m * entries + m)

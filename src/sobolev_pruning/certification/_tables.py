@@ -2,6 +2,7 @@
 
 import math
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ..surrogate import Bound, Certificate, Claim, Verdict
@@ -12,7 +13,7 @@ _STYLES = {Verdict.PROVED: "green", Verdict.REFUTED: "red", Verdict.UNDECIDED: "
 def tables(certificate: Certificate) -> list[Table]:
     """What is guaranteed, next to what was found; then the verdicts; then the differences to other functions."""
     m, d = len(certificate.values), len(certificate.gradients[0])
-    ranges = Table(title="Ranges over the region", title_justify="left")
+    ranges = Table(title="Ranges over the region", title_justify="left", box=SIMPLE_HEAD)
     ranges.add_column("quantity", no_wrap=True)
     for name in ("guaranteed", "found", "excess"):
         ranges.add_column(name, justify="right", no_wrap=True)
@@ -21,7 +22,7 @@ def tables(certificate: Certificate) -> list[Table]:
         for i in range(d):
             _add(ranges, f"∂y{k}/∂x{i}", certificate.gradients[k][i])
         ranges.add_row(
-            f"Lipschitz constant of y{k}",
+            f"|∇y{k}|",
             f"≤ {_up(certificate.lipschitz[k].upper)}",
             f"≥ {_short(certificate.lipschitz[k].most)}",
             "",
@@ -29,10 +30,10 @@ def tables(certificate: Certificate) -> list[Table]:
         if certificate.hessians:
             for i in range(d):
                 _add(ranges, f"∂²y{k}/∂x{i}²", certificate.hessians[k][i][i])
-            _add(ranges, f"eigenvalues of ∇²y{k}", certificate.curvature[k])
+            _add(ranges, f"curvature of y{k}", certificate.curvature[k])
     found = [ranges, _verdicts(certificate)]
     for name, difference in certificate.differences.items():
-        table = Table(title=f"Largest difference to {name}", title_justify="left")
+        table = Table(title=f"Largest difference to {name}", title_justify="left", box=SIMPLE_HEAD)
         table.add_column("quantity", no_wrap=True)
         for heading in ("guaranteed", "found"):
             table.add_column(heading, justify="right", no_wrap=True)
@@ -45,7 +46,7 @@ def tables(certificate: Certificate) -> list[Table]:
 
 
 def _verdicts(certificate: Certificate) -> Table:
-    table = Table(title="Claims about the whole region", title_justify="left")
+    table = Table(title="Claims about the whole region", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("claim", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("false at")

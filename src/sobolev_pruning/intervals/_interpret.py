@@ -63,6 +63,7 @@ class Node:
 
     Attributes:
         empty: Marks on the entries that are nowhere defined; their enclosure means nothing. None if there are none.
+        soft: Whether what is marked empty has a sound enclosure all the same, so that the marks may be ignored.
         lack: Marks on the entries by how well they are defined (`_decoration`); None if all of them are. Only looked
             for where decorations are asked for.
         relation: How it depends on other values, in the domain that is asked for; None while it is not known.
@@ -72,7 +73,7 @@ class Node:
 
     __slots__ = (
         "_natural", "_value", "aval", "depth", "empty", "form", "infinite", "known", "lack", "near", "number",
-        "origin", "real", "relation",
+        "origin", "real", "relation", "soft",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +95,7 @@ class Node:
         self.origin: Origin | None = None
         self.real = True  # whether every entry is a real number; of an exact array some may be ±∞ or NaN
         self.empty: Array | None = None
+        self.soft = False
         self.lack: Array | None = None
         self.near: Array | None = None
         self.relation: Any = None
@@ -382,7 +384,7 @@ class Interpreter:
                 # Operands that are scalars give marks that are.
                 shape = node.aval.shape
                 if not formed and is_float(node.aval) and found.nowhere is not None:  # integers are always something
-                    node.empty = joined(node.empty, jnp.broadcast_to(found.nowhere.astype(MARK), shape))
+                    self._undefined(node, jnp.broadcast_to(found.nowhere, shape))
                 if self.decorated and found.lack is not None:
                     node.lack = joined(node.lack, jnp.broadcast_to(found.lack, shape))
             if self.decorated and is_unproved(primitive):
@@ -394,6 +396,19 @@ class Interpreter:
                 limits = jnp.broadcast_to(limits, node.aval.shape)
                 node.lack = limits if node.lack is None else jnp.maximum(node.lack, limits)
 
+    @staticmethod
+    def _undefined(node: Node, nowhere: Array) -> None:
+        """Marks what is nowhere defined. It is taken for any number, so that nothing built on it has to ask."""
+        if isinstance(node._value, Interval) and (node.empty is None or node.soft):
+            value, infinite = node._value, jnp.asarray(jnp.inf, node._value.dtype)
+            node._value = Interval._make(
+                jnp.where(nowhere, -infinite, value.lower), jnp.where(nowhere, infinite, value.upper)
+            )
+            node.soft = True
+        else:
+            node.soft = False
+        node.empty = joined(node.empty, nowhere.astype(MARK))
+
     def _spread(self, primitive: Primitive, inputs: list[Node], params: dict[str, Any], nodes: list[Node]) -> None:
         avals = [n.aval for n in nodes]
         operands = [n._value if n.is_exact else n.aval for n in inputs]
@@ -401,6 +416,7 @@ class Interpreter:
         lacks = spread(primitive, [n.lack for n in inputs], operands, params, avals, unknown=True)
         for node, empty, lack in zip(nodes, empties, lacks, strict=True):
             node.empty, node.lack = empty, lack
+            node.soft = all(n.soft for n in inputs if n.empty is not None)
 
     def _form_of(
         self, primitive: Primitive, params: dict[str, Any], inputs: list[Node], aval: Any

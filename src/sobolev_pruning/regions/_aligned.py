@@ -10,7 +10,7 @@ from ..intervals import Interval, inclusion
 from ._region import AbstractRegion, as_lists, checked_scale, number_of_inputs
 
 
-class _Aligned(AbstractRegion):
+class AbstractAligned(AbstractRegion):
     """`centre + axes @ u` with coordinates u in a box.
 
     Attributes:
@@ -69,7 +69,7 @@ def _principal_axes(x: Float[Array, "n d"]) -> np.ndarray:
 
 
 @final
-class AlignedBox(_Aligned):
+class AlignedBox(AbstractAligned):
     """A box whose edges are the principal axes of data: `centre + axes @ u`, `|u| ≤ radius`.
 
     Correlated inputs fill little of their axis-parallel box; this one is smaller by far, and enclosures over it are
@@ -119,7 +119,7 @@ class AlignedBox(_Aligned):
 
 
 @final
-class Ellipsoid(_Aligned):
+class Ellipsoid(AbstractAligned):
     """An ellipsoid along the principal axes of data: `centre + axes @ u`, `Σ (uᵢ / radiusᵢ)² ≤ 1`.
 
     A subdivision leaves out what lies outside of it; one box of coordinates is its aligned hull.

@@ -50,7 +50,10 @@ class Box(AbstractRegion):
         number_of_inputs(x)
         lower, upper = jnp.min(x, axis=0), jnp.max(x, axis=0)
         centre, radius = (lower + upper) / 2, scale * (upper - lower) / 2
-        return cls(centre - radius, centre + radius)
+        if scale < 1:
+            return cls(centre - radius, centre + radius)
+        # No point is to be lost to rounding.
+        return cls(jnp.minimum(centre - radius, lower), jnp.maximum(centre + radius, upper))
 
     @property
     def boxes(self) -> Interval:

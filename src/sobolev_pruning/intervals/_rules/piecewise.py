@@ -185,8 +185,9 @@ def _select_n(walk: Any, inputs: list[Any], params: dict[str, Any], avals: list[
     if decided is not None and which.empty is None and which.lack is None:
         return [cases[int(decided)]]
     (aval,) = avals
-    if all(n.empty is None for n in inputs):
+    if all(n.empty is None or n.soft for n in inputs):
         (node,) = walk.apply(partial(_select, lax.select_n_p), lax.select_n_p, params, inputs, avals)
+        node.empty, node.soft = _empty_choice(walk, which, cases, aval), True
     else:
         result = _select(lax.select_n_p, walk.in_band(which), *map(walk.in_band, cases), **params)
         node = walk.new(aval, result)
@@ -208,6 +209,19 @@ def _select_n(walk: Any, inputs: list[Any], params: dict[str, Any], avals: list[
                 lack = jnp.maximum(lack, jnp.where(may, case.lack, 0).astype(MARK))
         node.lack = jnp.broadcast_to(lack, aval.shape)
     return [node]
+
+
+def _empty_choice(walk: Any, which: Any, cases: list[Any], aval: Any) -> Any:
+    """Marks where nothing can be chosen that is not empty; None if that is nowhere."""
+    if all(n.empty is None for n in (which, *cases)):
+        return None
+    nothing = jnp.ones((), bool)
+    for may, case in zip(possible_cases(walk.in_band(which), len(cases)), cases, strict=True):
+        empty = jnp.zeros((), bool) if case.empty is None else case.empty > 0
+        nothing = nothing & (jnp.logical_not(may) | empty)
+    if which.empty is not None:
+        nothing = nothing | (which.empty > 0)
+    return jnp.broadcast_to(nothing, aval.shape).astype(MARK)
 
 
 defstructured(lax.select_n_p, _select_n)

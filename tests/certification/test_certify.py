@@ -1,0 +1,210 @@
+"""Certificates contain what samples find, decide what can be decided, and never certify what is not finite."""
+
+import dataclasses
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.scipy.stats import norm
+
+from sobolev_pruning.certification import certify, tables
+from sobolev_pruning.reference import FunctionReference
+from sobolev_pruning.regions import Box, Ellipsoid, TrustRegions
+from sobolev_pruning.sobolev import SobolevLoss, fit_levenberg_marquardt
+from sobolev_pruning.surrogate import MLP, Certificate, Dense, Normalisation, Surrogate, Verdict
+
+
+def surrogate(*layers, activation=jnp.tanh):
+    """A network with these (weight, bias) pairs, in units as they are."""
+    dense = tuple(Dense(jnp.asarray(w, dtype=float), jnp.asarray(b, dtype=float)) for w, b in layers)
+    network = MLP(dense, activation)
+    return Surrogate(network, Normalisation.identity(network.widths[0], network.widths[-1]))
+
+
+def random_network(widths=(3, 4, 2), activation=jax.nn.silu, seed=0):
+    network = MLP.create(widths, activation=activation, key=jax.random.key(seed))
+    return Surrogate(network, Normalisation.identity(widths[0], widths[-1]))
+
+
+def contains(bounds, values):
+    values = np.asarray(values)
+    flat = np.reshape(np.asarray(bounds, object), -1)
+    for bound, column in zip(flat, values.reshape(len(values), -1).T, strict=True):
+        slack = 1e-12 * (1 + np.abs(column).max())
+        assert bound.lower <= column.min() + slack
+        assert column.max() - slack <= bound.upper
+        assert bound.lower <= bound.least <= bound.most <= bound.upper
+
+
+def test_a_certificate_contains_what_samples_find():
+    model, other = random_network(), random_network(seed=1)
+    box = Box(-jnp.ones(3), jnp.array([1.0, 0.5, 1.0]))
+    seen = []
+    found = certify(model, box, against=other, seconds=6.0, tolerance=0.05, progress=seen.append)
+    u = jax.random.uniform(jax.random.key(0), (5000, 3))
+    x = box.lower[None] + (box.upper - box.lower)[None] * u
+    at = model.evaluate(x)
+    contains(found.values, at.y)
+    contains(found.gradients, at.dydx)
+    contains(found.hessians, at.d2ydx2)
+    contains(found.lipschitz, np.linalg.norm(np.asarray(at.dydx), axis=2))
+    eigenvalues = np.linalg.eigvalsh(np.asarray(at.d2ydx2))
+    for k in range(2):
+        assert found.curvature[k].lower <= eigenvalues[:, k].min()
+        assert eigenvalues[:, k].max() <= found.curvature[k].upper
+    theirs = other.evaluate(x)
+    contains(found.differences["the other"].values, at.y - theirs.y)
+    contains(found.differences["the other"].gradients, at.dydx - theirs.dydx)
+    assert max(b.excess for b in (*found.values, *found.gradients[0], *found.gradients[1])) < 1.2
+    assert {p.stage for p in seen} == {"values and first derivatives", "second derivatives", "difference to the other"}
+    assert all(0 <= p.share <= 1 and p.boxes > 0 for p in seen)
+    assert found.is_of(model)
+    assert not found.is_of(other)
+    assert Certificate.from_json(found.to_json()) == found
+    assert found.where().to_dict() == box.to_dict()
+    assert [t.row_count for t in tables(found)] == [2 * (1 + 3 + 1 + 3 + 1), 2 * (3 + 3 + 1), 2 * (1 + 3)]
+
+
+def test_verdicts_are_proved_refuted_with_a_witness_or_open():
+    # Increasing in x0 and decreasing in x1, by the signs of the weights; neither in x2.
+    model = surrogate(([[1.0, -1.0, 1.0], [0.5, -2.0, -1.0]], [0.0, 0.2]), ([[1.0, 1.0]], [0.0]))
+    box = Box(-jnp.ones(3), jnp.ones(3))
+    found = certify(model, box, seconds=4.0, order=1)
+    rising, falling, neither = found.monotone[0]
+    assert (rising.statement, rising.verdict) == ("y0 is nondecreasing in x0", Verdict.PROVED)
+    assert (falling.statement, falling.verdict) == ("y0 is nonincreasing in x1", Verdict.PROVED)
+    assert neither.verdict is Verdict.REFUTED
+    slope = model.gradient(jnp.array(neither.witness))[0, 2]
+    assert slope < 0 if "nondecreasing" in neither.statement else slope > 0
+    assert box.contains(jnp.array(neither.witness))
+    assert (found.hessians, found.convex, found.convex_in, found.curvature) == ((), (), (), ())
+
+
+def test_convexity_is_proved_for_a_convex_network():
+    # A positive sum of softplus of linear functions is convex, and curved in every direction.
+    model = surrogate(([[1.0, 0.3], [-0.5, 1.0]], [0.0, 0.2]), ([[1.0, 2.0]], [0.0]), activation=jax.nn.softplus)
+    found = certify(model, Box(-jnp.ones(2), jnp.ones(2)), seconds=6.0)
+    assert found.convex[0].verdict is Verdict.PROVED
+    assert [c.verdict for c in found.convex_in[0]] == [Verdict.PROVED] * 2
+    assert found.curvature[0].lower > 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_certifies_nothing(bad):
+    model = surrogate(([[1.0, 1.0]], [bad]), ([[1.0]], [0.0]))
+    found = certify(model, Box(-jnp.ones(2), jnp.ones(2)), seconds=0.5, order=1, boxes_at_once=8)
+    if np.isnan(bad):
+        assert found.values[0].lower == -math.inf
+        assert found.values[0].upper == math.inf
+        assert {c.verdict for c in found.monotone[0]} == {Verdict.UNDECIDED}
+    # tanh of infinity is one, a number; it must be within the bounds, whatever these are.
+    assert found.values[0].lower <= 1 <= found.values[0].upper
+
+
+def bachelier(x):
+    spot, volatility = x[0], x[1]
+    u = (spot - 1.0) / volatility
+    return (volatility * (u * norm.cdf(u) + norm.pdf(u)))[None]
+
+
+def black_scholes(x):
+    spot, volatility = x[0], x[1]
+    d = (jnp.log(spot) + 0.5 * volatility**2) / volatility
+    return (spot * norm.cdf(d) - norm.cdf(d - volatility))[None]
+
+
+REGION = Box(jnp.array([0.6, 0.15]), jnp.array([1.4, 0.4]))
+
+
+def trained(f, low, high, n=400, widths=(2, 5, 1)):
+    def draw(key, n):
+        return jax.random.uniform(key, (n, 2), minval=low, maxval=high)
+
+    data = FunctionReference(f, draw).sample(jax.random.key(0), n)
+    start = Surrogate(MLP.create(widths, key=jax.random.key(1)), Normalisation.from_samples(data))
+    return fit_levenberg_marquardt(start, data, SobolevLoss(), max_steps=60).surrogate
+
+
+@pytest.mark.parametrize("f", [bachelier, black_scholes], ids=lambda f: f.__name__)
+def test_the_error_against_a_closed_form_is_certified_within_half(f):
+    model = trained(f, REGION.lower, REGION.upper)
+    found = certify(model, REGION, against=f, seconds=10.0, order=1, tolerance=0.1)
+    difference = found.differences["the other"]
+    for bound in (*difference.values, *difference.gradients[0]):
+        assert bound.found <= bound.magnitude <= 1.5 * bound.found
+    assert difference.values[0].magnitude < 0.02
+
+
+def test_a_failure_in_the_wing_is_caught():
+    # Trained, and judged, where the spots are; the wing is where nobody looked.
+    model = trained(bachelier, jnp.array([0.85, 0.15]), jnp.array([1.15, 0.4]), widths=(2, 4, 1))
+    x = jax.random.uniform(jax.random.key(5), (2000, 2), minval=jnp.array([0.85, 0.15]), maxval=jnp.array([1.15, 0.4]))
+    error = jax.vmap(model)(x) - jax.vmap(bachelier)(x)
+    assert jnp.sqrt(jnp.mean(error**2)) < 1e-3
+    wide = Box(jnp.array([0.2, 0.15]), jnp.array([2.5, 0.4]))
+    found = certify(model, wide, against={"Bachelier": bachelier}, seconds=10.0, order=1, tolerance=0.1)
+    (value,) = found.differences["Bachelier"].values
+    assert value.found > 0.05  # seen, at a point
+    assert value.magnitude >= value.found  # and guaranteed to be no larger
+    assert value.magnitude < 1.5 * value.found
+
+
+def test_an_ellipsoid_is_certified_as_such():
+    model = random_network((3, 4, 1))
+    z = jax.random.normal(jax.random.key(2), (300, 3)) * jnp.array([1.0, 0.1, 0.1])[None]
+    turn = jnp.linalg.qr(jnp.array([[1.0, 0.2, 0.0], [1.0, -1.0, 0.3], [1.0, 1.0, 1.0]]))[0]
+    x = z @ turn.T
+    ellipsoid, box = Ellipsoid.around(x), Box.around(x)
+    found, whole = (certify(model, r, seconds=3.0, order=1, boxes_at_once=64) for r in (ellipsoid, box))
+    contains(found.values, jax.vmap(model)(x))
+    contains(found.gradients, jax.vmap(model.gradient)(x))
+    assert found.values[0].upper - found.values[0].lower < whole.values[0].upper - whole.values[0].lower
+
+
+def test_single_precision():
+    model = jax.tree.map(lambda w: w.astype(jnp.float32), eqx.filter(random_network((2, 3, 1)), eqx.is_array))
+    model = eqx.combine(model, random_network((2, 3, 1)))
+    box = Box(-jnp.ones(2, jnp.float32), jnp.ones(2, jnp.float32))
+    found = certify(model, box, seconds=2.0, order=1, boxes_at_once=32)
+    assert found.dtype == "float32"
+    x = jax.random.uniform(jax.random.key(0), (1000, 2), jnp.float32, minval=-1, maxval=1)
+    contains(
+        [dataclasses.replace(b, lower=b.lower - 1e-6, upper=b.upper + 1e-6) for b in found.values], jax.vmap(model)(x)
+    )
+
+
+MODEL = random_network((2, 3, 1))
+BOX = Box(-jnp.ones(2), jnp.ones(2))
+BAD = {
+    "another dimension": (
+        lambda: certify(MODEL, Box(-jnp.ones(3), jnp.ones(3))),
+        ValueError,
+        "3 inputs, the surrogate 2",
+    ),
+    "no region": (lambda: certify(MODEL, "box"), TypeError, "`region` is str"),
+    "many boxes": (lambda: certify(MODEL, TrustRegions(jnp.ones((2, 2)), jnp.ones(2))), ValueError, "many boxes"),
+    "no budget": (lambda: certify(MODEL, BOX, seconds=0.0), ValueError, "`seconds` is 0.0"),
+    "order 3": (lambda: certify(MODEL, BOX, order=3), ValueError, "`order` is 3"),
+    "other outputs": (
+        lambda: certify(MODEL, BOX, against=lambda x: x),
+        ValueError,
+        r"returns ShapeDtypeStruct\(shape=\(2",
+    ),
+    "no function": (lambda: certify(MODEL, BOX, against={"it": 3}), TypeError, "holds int as 'it'"),
+    "an unknown domain": (lambda: certify(MODEL, BOX, domain="taylor"), ValueError, "`domain` must be one of"),
+    "an empty box": (lambda: certify(MODEL, Box(jnp.ones(2), -jnp.ones(2))), ValueError, "is empty"),
+    "another precision": (
+        lambda: certify(MODEL, Box(-jnp.ones(2, jnp.float32), jnp.ones(2, jnp.float32))),
+        ValueError,
+        "`region` is in float32",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "error", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_clear_error(call, error, message, unchecked_shapes):
+    with pytest.raises(error, match=message):
+        call()
