@@ -101,7 +101,7 @@ def eigenvalues(a: np.ndarray) -> np.ndarray:
 
 
 CASES = {
-    "eigvalsh": Case(primitives.eigh_p, jnp.linalg.eigvalsh, eigenvalues, near=(DEFINITE,)),
+    "eigvalsh": Case(primitives.eigh_p, jnp.linalg.eigvalsh, eigenvalues, near=(DEFINITE,), growth=6),
     "solve_triangular": Case(
         lax.linalg.triangular_solve_p,
         lambda a, b: jsl.solve_triangular(a, b, lower=True),

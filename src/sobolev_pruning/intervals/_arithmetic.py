@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 
 from ._elementary import bounds
 from ._interval import Interval
-from ._rounding import bracket, format_of, outward, rounded, rounded_sum
+from ._rounding import bracket, format_of, outward, rounded, rounded_quotient, rounded_sum
 
 
 def point(x: Array) -> Interval:
@@ -111,7 +111,7 @@ def mul(x: Interval, y: Interval) -> Interval:
 
 def reciprocal(y: Interval) -> Interval:
     """`1/y`; unbounded where y contains zero."""
-    lower, upper = rounded(1 / y.upper, 1 / y.lower)
+    lower, upper = rounded_quotient(1 / y.upper, 1 / y.lower)
     # 1/∞ = 0, and 1/y has the sign of y.
     lower = jnp.where(y.lower > 0, jnp.maximum(lower, 0), lower)
     upper = jnp.where(y.upper < 0, jnp.minimum(upper, 0), upper)
@@ -128,7 +128,7 @@ def div(x: Interval, y: Interval) -> Interval:
     zero = (y.lower <= 0) & (y.upper >= 0)
     safe = choose(zero, point(jnp.ones((), y.dtype)), y)
     quotients = [_over(a, b) for a in (x.lower, x.upper) for b in (safe.lower, safe.upper)]
-    lower, upper = rounded(reduce(jnp.minimum, quotients), reduce(jnp.maximum, quotients))
+    lower, upper = rounded_quotient(reduce(jnp.minimum, quotients), reduce(jnp.maximum, quotients))
     same = ((x.lower >= 0) & (safe.lower > 0)) | ((x.upper <= 0) & (safe.upper < 0))
     opposite = ((x.lower >= 0) & (safe.upper < 0)) | ((x.upper <= 0) & (safe.lower > 0))
     lower = jnp.where(same, jnp.maximum(lower, 0), lower)

@@ -20,7 +20,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.typing import DTypeLike
 
 from . import _accurate
-from ._rounding import format_of, is_outward, outward, rounded, rounded_sum
+from ._rounding import format_of, is_outward, outward, rounded_quotient, rounded_sum
 
 
 class Margin(NamedTuple):
@@ -135,7 +135,7 @@ def bounds(primitive: Primitive, low: tuple[Array, ...], upp: tuple[Array, ...],
         at_low = evaluate(primitive, *low, **params)
         at_upp = at_low if same else evaluate(primitive, *upp, **params)
         if primitive is lax.sqrt_p:
-            return rounded(at_low, at_upp)
+            return rounded_quotient(at_low, at_upp)
         ulps, absolute = MARGINS[primitive].of(dtype), ABSOLUTE * fmt.tiny
         if primitive in (lax.sin_p, lax.cos_p, lax.tan_p) and fmt.mantissa == 52:
             lower, _ = outward(at_low, at_low, ulps=ulps, absolute=_reduction_error(primitive, low[0], at_low))

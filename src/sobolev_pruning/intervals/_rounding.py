@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -153,6 +154,18 @@ def rounded(lower: Array, upper: Array) -> tuple[Array, Array]:
     if is_outward():
         low, upp = low - _step(low), upp + _step(upp)
     return unbounded_if_nan(low, upp)
+
+
+# Errors of quotients and roots where they are not correctly rounded, in units of `eps·|result|`: twice the largest that
+# `benchmarks/accelerator.py` finds on a GPU, rounded up.
+APPROXIMATE = 5
+
+
+def rounded_quotient(lower: Array, upper: Array) -> tuple[Array, Array]:
+    """The same for ÷ and √, which are correctly rounded on processors, but not on accelerators."""
+    if jax.default_backend() == "cpu":
+        return rounded(lower, upper)
+    return outward(lower, upper, ulps=APPROXIMATE)
 
 
 def _without_overflow(lower: Array, upper: Array) -> tuple[Array, Array]:

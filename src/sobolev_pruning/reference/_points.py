@@ -50,7 +50,7 @@ def _read_csv(path: Path) -> np.ndarray:
                 rows.append([float(text) for text in row])
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not a text file; comma-separated values are read as UTF-8.") from None
-    return np.array(rows, np.float64).reshape(len(rows), -1)
+    return np.array(rows, np.float64) if rows else np.zeros((0, 0))
 
 
 def _is_number(text: str) -> bool:

@@ -1,0 +1,105 @@
+"""The command `certify`: what it prints and stores, and one line for every bad input."""
+
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from sobolev_pruning import cli
+from sobolev_pruning.surrogate import MLP, Certificate, Normalisation, Surrogate, load, load_certificate, save
+
+
+def network(widths, seed=0):
+    return Surrogate(MLP.create(widths, key=jax.random.key(seed)), Normalisation.identity(widths[0], widths[-1]))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run the command in a folder with a model; returns status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    save(network([2, 3, 1]), "model.safetensors")
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sobolev-pruning", "certify", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return call
+
+
+def test_a_certificate_is_printed_and_stored_with_the_model(run, tmp_path):
+    rows = "spot,vol\n" + "\n".join(f"{a},{b}" for a in (-1, 0.5, 1) for b in (0, 1))
+    (tmp_path / "data.csv").write_text(rows)
+    before = load("model.safetensors")
+    status, out, _ = run(
+        "model.safetensors", "--region", "data.csv", "--budget", "2s", "--order", "1", "--output", "proof.json"
+    )
+    assert status == 0
+    for text in ("Ranges over the region", "∂y0/∂x1", "guaranteed", "y0 is non", "Stored in model.safetensors"):
+        assert text in out
+    assert max(map(len, out.splitlines())) <= 80
+    certificate = load_certificate("model.safetensors", load("model.safetensors"))
+    assert certificate.is_of(before)
+    assert certificate.region == {"kind": "box", "lower": [-1.0, 0.0], "upper": [1.0, 1.0]}
+    assert Certificate.from_json((tmp_path / "proof.json").read_text()) == certificate
+    with pytest.raises(ValueError, match="speaks of other weights"):
+        load_certificate("model.safetensors", network([2, 3, 1], seed=1))
+    with pytest.raises(ValueError, match="speaks of other weights"):
+        save(network([2, 3, 1], seed=1), "other.safetensors", certificate=certificate)
+    assert not (tmp_path / "other.safetensors").exists()
+
+
+BAD = {
+    "no region": ([], {}, "Missing option '--region'"),
+    "no model": (["--region", "0:1,0:1", "--model"], {}, "No such option"),
+    "region of another dimension": (["--region", "0:1"], {}, "--region has 1 ranges; the surrogate has 2 inputs"),
+    "region that is no numbers": (["--region", "0:a,0:1"], {}, "give LOW:HIGH for each input"),
+    "empty region": (["--region", "1:0,0:1"], {}, "the box is empty: its lower end 1.0 lies above"),
+    "unbounded region": (["--region", "0:inf,0:1"], {}, "a corner of the box is not finite"),
+    "data that are not there": (["--region", "no.csv"], {}, "no.csv: there is no such file of data"),
+    "data of another kind": (["--region", "d.txt"], {"d.txt": "1,2"}, "files that end in .csv, .npy, .npz"),
+    "data with a word": (["--region", "d.csv"], {"d.csv": "a,b\n1,2\n3,x\n"}, "line 3, column 2 holds 'x'"),
+    "data with a hole": (["--region", "d.csv"], {"d.csv": "1,2\n3,nan\n"}, "row 2, column 2 holds nan"),
+    "ragged data": (["--region", "d.csv"], {"d.csv": "1,2\n3\n"}, "line 2 has 1 columns, those before it 2"),
+    "data of another dimension": (["--region", "d.csv"], {"d.csv": "1,2,3\n"}, "must be (n, 2)"),
+    "no data at all": (["--region", "d.csv"], {"d.csv": "spot,vol\n"}, "they must be (n, 2)"),
+    "damaged array": (["--region", "d.npy"], {"d.npy": "mine"}, "not a file of numbers"),
+    "damaged arrays": (["--region", "d.npz"], {"d.npz": "mine"}, "not a file of inputs"),
+    "no budget": (["--region", "0:1,0:1", "--budget", "0s"], {}, "it must be positive"),
+    "a budget of words": (["--region", "0:1,0:1", "--budget", "soon"], {}, "give a time such as 60s"),
+    "an unknown shape": (["--region", "0:1,0:1", "--shape", "ball"], {}, "--shape is 'ball'"),
+    "order 3": (["--region", "0:1,0:1", "--order", "3"], {}, "`order` is 3"),
+    "another that is not there": (["--region", "0:1,0:1", "--against", "no"], {}, "no: there is no such file"),
+    "output nowhere": (["--region", "0:1,0:1", "--output", "no/proof.json"], {}, "no/proof.json: cannot be written"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "files", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_status_2(run, tmp_path, arguments, files, message):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    status, out, err = run("model.safetensors", *arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_arrays_are_read_as_data(tmp_path):
+    from sobolev_pruning.reference import read_points
+
+    x = np.arange(6.0).reshape(3, 2)
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "x.npz", x=x, y=x)
+    for name in ("x.npy", "x.npz"):
+        np.testing.assert_array_equal(read_points(tmp_path / name, dim=2), x)
+    np.savez(tmp_path / "y.npz", y=x)
+    with pytest.raises(ValueError, match="no array of the name x"):
+        read_points(tmp_path / "y.npz", dim=2)
+    np.save(tmp_path / "words.npy", np.array(["a"]))
+    with pytest.raises(ValueError, match="not of real numbers"):
+        read_points(tmp_path / "words.npy", dim=1)
