@@ -27,6 +27,7 @@ tables: $(INSTALLED)  ## Measure the tables of benchmarks/results again; takes a
 	$(BIN)/python benchmarks/mean_value.py
 	$(BIN)/python benchmarks/inclusion_cost.py
 	$(BIN)/python benchmarks/tightness.py
+	$(BIN)/python benchmarks/subdivision.py --large
 
 margins: $(INSTALLED)  ## Sweep all float32 operands of every elementary function into docs/margins.md; takes hours, resumes.
 	$(BIN)/python benchmarks/rounding_margins.py

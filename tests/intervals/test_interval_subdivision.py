@@ -1,6 +1,10 @@
 """Ranges by subdivision: guaranteed at any time, and as tight as asked for."""
 
 import itertools
+import math
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -81,3 +85,56 @@ def test_bad_input_is_refused(change, error, message):
     arguments = {"f": _saddle, "box": BOX} | change
     with pytest.raises(error, match=message):
         enclose_range(arguments.pop("f"), arguments.pop("box"), **arguments)
+
+
+SHARED = """
+import jax, jax.numpy as jnp
+from sobolev_pruning.intervals import Interval, enclose_range
+
+assert jax.local_device_count() == 2
+box = Interval(jnp.array([-1.0, -1.0]), jnp.array([1.0, 2.0]))
+found = enclose_range(lambda x: x[0] * x[0] - x[0] * x[1], box, tolerance=0.01, seconds=60.0, boxes_at_once=15)
+assert found.finished and -1.04 < found.range.lower <= -1 and 3 <= found.range.upper < 3.05, found
+"""
+
+
+def test_the_boxes_are_shared_out_over_devices():
+    # A process of its own: the number of devices is decided when JAX starts.
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", SHARED], env=environment, check=True, timeout=300)
+
+
+def test_a_region_within_the_box_and_points_of_its_extremes():
+    found = enclose_range(
+        lambda x: x[0] + x[1],
+        Interval([-1.0, -1.0], [1.0, 1.0]),
+        inside=lambda x: x[0] ** 2 + x[1] ** 2 <= 1,
+        tolerance=0.02,
+        seconds=60.0,
+        boxes_at_once=64,
+    )
+    assert found.finished
+    assert math.sqrt(2) <= found.range.upper < 1.06 * math.sqrt(2)
+    for point, value in ((found.lowest, found.attained.lower), (found.highest, found.attained.upper)):
+        assert (point**2).sum() <= 1
+        assert point.sum() == value
+    nowhere = enclose_range(
+        lambda x: x[0], Interval([0.0], [1.0]), inside=lambda x: x[0] > 2, seconds=60.0, boxes_at_once=4
+    )
+    assert nowhere.finished
+    assert nowhere.range.is_empty
+
+
+def test_many_inputs_that_act_through_few_directions():
+    weights = jnp.array([3.0, -1.0, 2.0, 0.5, -2.0, 1.0, 0.7, 1.3])
+
+    def ridge(x):
+        return jnp.sin(weights @ x) + 0.01 * x[0] * x[3]
+
+    box = Interval(-0.5 * jnp.ones(8), 0.5 * jnp.ones(8))
+    found = enclose_range(jax.grad(ridge), box, seconds=60.0, tolerance=0.05, boxes_at_once=64)
+    assert found.finished
+    x = np.random.default_rng(0).uniform(-0.5, 0.5, (20_000, 8))
+    slopes = np.asarray(jax.vmap(jax.grad(ridge))(jnp.asarray(x)))
+    assert np.all(np.asarray(found.range.lower) <= slopes.min(0))
+    assert np.all(slopes.max(0) <= np.asarray(found.range.upper))

@@ -176,15 +176,19 @@ class Search:
 
     def _unit(self) -> np.ndarray:
         """The attained range of every entry; never zero."""
-        span = self.most.astype(np.float64) - self.least
+        with np.errstate(invalid="ignore"):
+            span = self.most.astype(np.float64) - self.least
         size = np.maximum(abs(self.most), abs(self.least)).astype(np.float64)
         floor = np.maximum(size * np.finfo(self.least.dtype).eps, np.finfo(self.least.dtype).tiny)
         return np.where(np.isfinite(span), np.maximum(span, floor), 1.0)
 
     def _beyond(self, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
         """How far the bounds of each cell reach beyond what is attained, as a share of the attained range."""
-        reach = np.maximum(self.least - lower.astype(np.float64), upper.astype(np.float64) - self.most) / self._unit()
-        return np.where(np.isnan(reach), np.inf, reach).max(1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            below, above = self.least - lower.astype(np.float64), upper.astype(np.float64) - self.most
+            reach = np.maximum(below, above) / self._unit()
+        reach = np.where(np.isnan(reach), np.inf, reach).max(1)
+        return np.where((lower > upper).any(1), -np.inf, reach)  # nothing reaches beyond from where nothing is
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """What holds over the whole box, `(q,)` each."""
@@ -277,4 +281,5 @@ def _shared_out(enclosed: Callable[[Any], Any], devices: list[Any]) -> Callable[
     if len(devices) == 1:
         return jax.jit(batched)
     mesh, cells = Mesh(np.array(devices), ("cells",)), PartitionSpec("cells")
-    return jax.jit(jax.shard_map(batched, mesh=mesh, in_specs=cells, out_specs=cells))
+    # Without the check of what varies among devices, which would put its own operations into what is enclosed.
+    return jax.jit(jax.shard_map(batched, mesh=mesh, in_specs=cells, out_specs=cells, check_vma=False))
