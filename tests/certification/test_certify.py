@@ -40,11 +40,11 @@ def contains(bounds, values):
 
 
 def test_a_certificate_contains_what_samples_find():
-    model, other = random_network(), random_network(seed=1)
-    box = Box(-jnp.ones(3), jnp.array([1.0, 0.5, 1.0]))
+    model, other = random_network((2, 3, 2)), random_network((2, 3, 2), seed=1)
+    box = Box(-jnp.ones(2), jnp.array([1.0, 0.5]))
     seen = []
     found = certify(model, box, against=other, seconds=6.0, tolerance=0.05, progress=seen.append)
-    u = jax.random.uniform(jax.random.key(0), (5000, 3))
+    u = jax.random.uniform(jax.random.key(0), (5000, 2))
     x = box.lower[None] + (box.upper - box.lower)[None] * u
     at = model.evaluate(x)
     contains(found.values, at.y)
@@ -65,7 +65,7 @@ def test_a_certificate_contains_what_samples_find():
     assert not found.is_of(other)
     assert Certificate.from_json(found.to_json()) == found
     assert found.where().to_dict() == box.to_dict()
-    assert [t.row_count for t in tables(found)] == [2 * (1 + 3 + 1 + 3 + 1), 2 * (3 + 3 + 1), 2 * (1 + 3)]
+    assert [t.row_count for t in tables(found)] == [2 * (1 + 2 + 1 + 2 + 1), 2 * (2 + 2 + 1), 2 * (1 + 2)]
 
 
 def test_verdicts_are_proved_refuted_with_a_witness_or_open():
@@ -128,10 +128,12 @@ def trained(f, low, high, n=400, widths=(2, 5, 1)):
     return fit_levenberg_marquardt(start, data, SobolevLoss(), max_steps=60).surrogate
 
 
-@pytest.mark.parametrize("f", [bachelier, black_scholes], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "f", [bachelier, pytest.param(black_scholes, marks=pytest.mark.slow)], ids=["bachelier", "black_scholes"]
+)
 def test_the_error_against_a_closed_form_is_certified_within_half(f):
     model = trained(f, REGION.lower, REGION.upper)
-    found = certify(model, REGION, against=f, seconds=10.0, order=1, tolerance=0.1)
+    found = certify(model, REGION, against=f, seconds=6.0, order=1, tolerance=0.2)
     difference = found.differences["the other"]
     for bound in (*difference.values, *difference.gradients[0]):
         assert bound.found <= bound.magnitude <= 1.5 * bound.found
@@ -145,7 +147,7 @@ def test_a_failure_in_the_wing_is_caught():
     error = jax.vmap(model)(x) - jax.vmap(bachelier)(x)
     assert jnp.sqrt(jnp.mean(error**2)) < 1e-3
     wide = Box(jnp.array([0.2, 0.15]), jnp.array([2.5, 0.4]))
-    found = certify(model, wide, against={"Bachelier": bachelier}, seconds=10.0, order=1, tolerance=0.1)
+    found = certify(model, wide, against={"Bachelier": bachelier}, seconds=6.0, order=1, tolerance=0.2)
     (value,) = found.differences["Bachelier"].values
     assert value.found > 0.05  # seen, at a point
     assert value.magnitude >= value.found  # and guaranteed to be no larger
