@@ -8,7 +8,6 @@ import pytest
 from pruning_networks import errors, points, surrogate, with_layers
 
 from sobolev_pruning.pruning import (
-    Box,
     Kept,
     LeastSquares,
     Midpoint,
@@ -19,6 +18,7 @@ from sobolev_pruning.pruning import (
     sampled_significance,
 )
 from sobolev_pruning.reference import FunctionReference
+from sobolev_pruning.regions import Box
 from sobolev_pruning.sobolev import SobolevLoss, fit
 from sobolev_pruning.surrogate import load, save
 
