@@ -3,6 +3,7 @@
 import random
 
 import jax
+import jaxtyping
 import pytest
 
 jax.config.update("jax_enable_x64", True)
@@ -23,3 +24,11 @@ def getkey():
         return subkey
 
     return next_key
+
+
+@pytest.fixture
+def unchecked_shapes():
+    """Without jaxtyping's checks, which would be faster than the library's own messages."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

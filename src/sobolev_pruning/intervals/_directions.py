@@ -70,7 +70,7 @@ class Axes(Coordinates):
 
     def middle(self, low: np.ndarray, upp: np.ndarray) -> np.ndarray:
         """The midpoints."""
-        return _middle(low, upp)
+        return midpoints(low, upp)
 
     def slopes(self, by_point: np.ndarray) -> np.ndarray:
         """The same."""
@@ -92,7 +92,7 @@ class Directions(Coordinates):
         self._a = (radius[:, None] * directions).astype(dtype)
         self._b = np.divide(directions, radius[:, None], out=np.zeros_like(directions), where=radius[:, None] > 0)
         self._b = self._b.astype(dtype)
-        self._c = _middle(low, upp)
+        self._c = midpoints(low, upp)
         self._m = directions.shape[1]
         self.box = low, upp
         t_low, t_upp = self._along(low[None], upp[None])
@@ -130,7 +130,7 @@ class Directions(Coordinates):
     def middle(self, low: np.ndarray, upp: np.ndarray) -> np.ndarray:
         """The midpoint of the axes, moved along the directions to where t is in the middle, inside of the cell."""
         m = self._m
-        middle = _middle(low, upp)
+        middle = midpoints(low, upp)
         x = middle[:, m:]
         moved = x + (middle[:, :m] - (x - self._c) @ self._b) @ self._a.T
         return np.clip(moved, low[:, m:], upp[:, m:]).astype(low.dtype)
@@ -174,5 +174,6 @@ def jacobian(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return of
 
 
-def _middle(low: np.ndarray, upp: np.ndarray) -> np.ndarray:
+def midpoints(low: np.ndarray, upp: np.ndarray) -> np.ndarray:
+    """The middle of each interval, between its ends."""
     return np.clip(0.5 * low + 0.5 * upp, low, upp)

@@ -71,8 +71,8 @@ def is_positive(node: "Node | None", depth: int = 12) -> bool:
     if node.form is not None and node.form.value is not None:
         return node.form.value > 0
     known = known_value(node)
-    if known is not None:
-        return bool(np.all(np.asarray(known.lower) > 0))
+    if known is not None and np.all(np.asarray(known.lower) > 0):
+        return True
     origin = node.origin
     if origin is None or not depth:
         return False

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from ._directions import Coordinates, jacobian
+from ._directions import Coordinates, jacobian, midpoints
 from ._inclusion import inclusion
 from ._interval import Interval
 
@@ -80,13 +80,10 @@ class Search:
         while 2 * len(low) <= self._size:
             axis = self._effects(low, upp).argmax(1)
             rows = np.arange(len(low))
-            middle = np.clip(0.5 * low + 0.5 * upp, low, upp)[rows, axis]
+            middle = midpoints(low, upp)[rows, axis]
             if np.any((middle == low[rows, axis]) | (middle == upp[rows, axis])):
                 break
-            left, right = upp.copy(), low.copy()
-            left[rows, axis] = right[rows, axis] = middle
-            low, upp = np.concatenate([low, right]), np.concatenate([left, upp])
-            low, upp, possible = self._coordinates.contracted(low, upp)
+            low, upp, possible = self._coordinates.contracted(*_halves(low, upp, axis, middle))
             low, upp = low[possible], upp[possible]
         return low, upp
 
@@ -216,7 +213,7 @@ class Search:
         low, upp = self._cells[0][chosen], self._cells[1][chosen]
         axis = self._cells[4][chosen].argmax(1)
         rows = np.arange(len(chosen))
-        middle = np.clip(0.5 * low + 0.5 * upp, low, upp)[rows, axis]
+        middle = midpoints(low, upp)[rows, axis]
         atoms = (now > tolerance) & ((middle == low[rows, axis]) | (middle == upp[rows, axis]))
         self._remember(lower[atoms], upper[atoms])
         self._cells[5][chosen[atoms]] = -np.inf
@@ -225,12 +222,8 @@ class Search:
             self._put_aside()
             return bool(np.any(self._cells[5][: self._n] > tolerance))
         chosen, lower, upper = chosen[wanted], lower[wanted], upper[wanted]
-        low, upp, axis, middle, rows = low[wanted], upp[wanted], axis[wanted], middle[wanted], rows[: wanted.sum()]
-        left, right = upp.copy(), low.copy()
-        left[rows, axis] = right[rows, axis] = middle
-        new_low, new_upp, new_lower, new_upper, smear = self._evaluate(
-            np.concatenate([low, right]), np.concatenate([left, upp])
-        )
+        halves = _halves(low[wanted], upp[wanted], axis[wanted], middle[wanted])
+        new_low, new_upp, new_lower, new_upper, smear = self._evaluate(*halves)
         # What holds for a cell holds for its parts.
         new_lower = np.maximum(new_lower, np.tile(lower, (2, 1)))
         new_upper = np.minimum(new_upper, np.tile(upper, (2, 1)))
@@ -264,6 +257,14 @@ class Search:
         self._remember(cells[2][done], cells[3][done])
         self._cells = [c[~done] for c in cells[:5]] + [beyond[~done]]
         self._n = len(self._cells[5])
+
+
+def _halves(low: np.ndarray, upp: np.ndarray, axis: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each cell cut in two along an axis of its own: first all lower halves, then all upper ones."""
+    rows = np.arange(len(low))
+    end, start = upp.copy(), low.copy()
+    end[rows, axis] = start[rows, axis] = at
+    return np.concatenate([low, start]), np.concatenate([end, upp])
 
 
 def _with_constraint(f: Callable[[Any], Any], inside: Callable[[Any], Any] | None) -> Callable[[Any], Any]:

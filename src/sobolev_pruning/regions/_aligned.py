@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..intervals import Interval, inclusion
-from ._region import AbstractRegion, as_lists, checked_scale, number_of_inputs
+from ._region import AbstractRegion, as_lists, check_points, check_scale
 
 
 class AbstractAligned(AbstractRegion):
@@ -92,8 +92,8 @@ class AlignedBox(AbstractAligned):
             x: points, `(n, d)`.
             scale: 1 keeps all points inside; below 1 the box shrinks about its centre.
         """
-        checked_scale(scale)
-        number_of_inputs(x)
+        check_scale(scale)
+        check_points(x)
         axes = _principal_axes(x)
         u = np.asarray(x, np.float64) @ axes
         low, upp = u.min(0), u.max(0)
@@ -146,8 +146,8 @@ class Ellipsoid(AbstractAligned):
             x: points, `(n, d)`, that do not lie in a plane.
             scale: 1 keeps all points inside; below 1 the ellipsoid shrinks about its centre.
         """
-        checked_scale(scale)
-        number_of_inputs(x)
+        check_scale(scale)
+        check_points(x)
         axes = _principal_axes(x)
         points = np.asarray(x, np.float64)
         mean = points.mean(0)

@@ -7,11 +7,24 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..intervals import Interval
-from ._region import AbstractRegion, as_lists, checked_scale, number_of_inputs
+from ._region import AbstractRegion, as_lists, check_points, check_scale
+
+
+class AbstractBoxes(AbstractRegion):
+    """Axis-parallel boxes, whose coordinates are the inputs themselves."""
+
+    @property
+    def coordinates(self) -> Interval:
+        """The inputs themselves, `(n_boxes, d)`."""
+        return self.boxes
+
+    def point(self, u: Float[Array, " d"]) -> Float[Array, " d"]:
+        """The coordinates are the inputs."""
+        return u
 
 
 @final
-class Box(AbstractRegion):
+class Box(AbstractBoxes):
     """One axis-parallel box.
 
     Attributes:
@@ -46,8 +59,8 @@ class Box(AbstractRegion):
             x: points, `(n, d)`.
             scale: 1 keeps all points inside; below 1 the box shrinks about its centre.
         """
-        checked_scale(scale)
-        number_of_inputs(x)
+        check_scale(scale)
+        check_points(x)
         lower, upper = jnp.min(x, axis=0), jnp.max(x, axis=0)
         centre, radius = (lower + upper) / 2, scale * (upper - lower) / 2
         if scale < 1:
@@ -59,15 +72,6 @@ class Box(AbstractRegion):
     def boxes(self) -> Interval:
         """The one box, `(1, d)`."""
         return Interval(self.lower[None], self.upper[None])
-
-    @property
-    def coordinates(self) -> Interval:
-        """The inputs themselves, `(1, d)`."""
-        return self.boxes
-
-    def point(self, u: Float[Array, " d"]) -> Float[Array, " d"]:
-        """The coordinates are the inputs."""
-        return u
 
     def holds(self, x: Float[Array, " d"]) -> Bool[Array, ""]:
         """Whether a point lies in the box, its faces included."""
@@ -83,7 +87,7 @@ class Box(AbstractRegion):
 
 
 @final
-class TrustRegions(AbstractRegion):
+class TrustRegions(AbstractBoxes):
     """A box around each of many points, all of one size.
 
     Small boxes have tight enclosures, and laid along the data they cover what matters; what lies between them is not
@@ -119,8 +123,8 @@ class TrustRegions(AbstractRegion):
             x: points, `(n, d)`.
             scale: size of each box relative to the box of the data, in every input.
         """
-        checked_scale(scale)
-        number_of_inputs(x)
+        check_scale(scale)
+        check_points(x)
         extent = jnp.max(x, axis=0) - jnp.min(x, axis=0)
         if not bool(jnp.any(extent > 0)):
             raise ValueError("`x` holds one point only, so its box has no size; give several points, or the radius.")
@@ -130,15 +134,6 @@ class TrustRegions(AbstractRegion):
     def boxes(self) -> Interval:
         """The boxes, `(n, d)`."""
         return jax.vmap(lambda x: Interval(x - self.radius, x + self.radius))(self.centres)
-
-    @property
-    def coordinates(self) -> Interval:
-        """The inputs themselves, `(n, d)`."""
-        return self.boxes
-
-    def point(self, u: Float[Array, " d"]) -> Float[Array, " d"]:
-        """The coordinates are the inputs."""
-        return u
 
     def holds(self, x: Float[Array, " d"]) -> Bool[Array, ""]:
         """Whether a point lies in any of the boxes."""

@@ -67,21 +67,16 @@ def as_lists(**arrays: Array) -> dict[str, Any]:
     return {name: np.asarray(array, np.float64).tolist() for name, array in arrays.items()}
 
 
-def checked_scale(scale: float) -> None:
+def check_scale(scale: float) -> None:
     """Refuses a scale that is not positive."""
     if not scale > 0:
         raise ValueError(f"`scale` is {scale}; it must be positive.")
 
 
-def number_of_inputs(x: Float[Array, "n d"]) -> int:
-    """The d of data `(n, d)`.
-
-    Raises:
-        ValueError: there are no data, or there is one that is not finite.
-    """
+def check_points(x: Float[Array, "n d"]) -> None:
+    """Refuses data that are none, or that are not finite."""
     if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] == 0:
         raise ValueError(f"`x` has shape {x.shape}: there are no data to lay a region around; it must be (n, d).")
     bad = ~np.all(np.isfinite(np.asarray(x)), axis=1)
     if bad.any():
         raise ValueError(f"`x` holds a value that is not finite in row {int(bad.argmax())}; remove or repair it.")
-    return x.shape[1]

@@ -32,7 +32,7 @@ class Bound:
 
     Attributes:
         lower, upper: guaranteed: no point of the region has less, or more. Infinite if nothing is proved.
-        least, most: the extremes that were found at points, so that the range is no narrower.
+        least, most: the extremes that were found at points, by evaluation in floats.
     """
 
     lower: float
