@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--large", action="store_true")
     arguments = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)  # as the command `certify` does: small errors need it
     machine = ", ".join(f"{name} {value}" for name, value in environment().items())
     headings = " | ".join(f"{t:g} s" for t in TIMES)
     lines = [
@@ -139,7 +141,7 @@ def main() -> None:
         compare(name, trained(reference.sample(jax.random.key(3), 1024), [2, 5, 1], 100), f, Box(low, high))
     if arguments.large:
         study = Study(StudyConfig(seed=arguments.seed))
-        large = next(study.run()).surrogate
+        large = jax.tree.map(lambda w: w.astype(float) if eqx.is_array(w) else w, next(study.run()).surrogate)
         spots = study.basket.spots(jax.random.key(arguments.seed), 4096)
         row("7-128×6-1, scale 0.1", "value / deltas", values_and_gradient(large), Box.around(spots, 0.1))
 

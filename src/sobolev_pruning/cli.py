@@ -114,7 +114,7 @@ def certify(
     ] = None,
 ) -> None:
     """Prove ranges, errors, monotonicity and convexity of a surrogate over a region; store the certificate in it."""
-    from .certification import Progress, tables
+    from .certification import CertificationBar, tables
     from .certification import certify as prove
     from .surrogate import load, save
 
@@ -128,13 +128,8 @@ def certify(
         for path in (model, output):
             if path is not None and not os.access(path if path.exists() else path.parent, os.W_OK):
                 raise _Refused(f"{path}: cannot be written; the certificate would be lost")
-        with console.status("compiling …") as status:
-
-            def told(state: Progress) -> None:
-                excess = f"{state.excess:.3g}" if state.excess < 1e6 else "unbounded"
-                status.update(f"{state.stage}: {state.share:.0%} of {budget}, {state.boxes} boxes, excess {excess}")
-
-            certificate = prove(surrogate, chosen, against=others, seconds=seconds, order=order, progress=told)
+        with CertificationBar(console, budget) as bar:
+            certificate = prove(surrogate, chosen, against=others, seconds=seconds, order=order, progress=bar.update)
         save(surrogate, model, certificate=certificate)
         if output is not None:
             write_whole(output, certificate.to_json().encode())

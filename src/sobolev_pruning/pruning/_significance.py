@@ -67,7 +67,7 @@ def enclose_nodes(
     region: AbstractRegion,
     *,
     rounding: Rounding = "nearest",
-    domain: str = "interval",
+    domain: str = "affine",
     boxes_at_once: int = 64,
 ) -> NodeEnclosures:
     """Enclose every hidden node and every adjoint over each box of a region.
@@ -80,8 +80,9 @@ def enclose_nodes(
         region: one box or many, in physical units.
         rounding: `"outward"` guarantees the enclosures; `"nearest"` leaves out the widening by rounding errors, which
             changes no ranking.
-        domain: as in `intervals.inclusion`: `"affine"` and `"backward"` remember how nodes depend on each other, and
-            enclose them much tighter over boxes that are not tiny.
+        domain: as in `intervals.inclusion`. Affine forms remember how nodes depend on each other; of all domains they
+            are the tightest for their time (`benchmarks/tightness.py`). `"interval"` compiles and runs faster, and
+            over boxes that are not tiny its enclosures are wider by orders of magnitude.
         boxes_at_once: boxes that are evaluated together; bounds the memory.
 
     Raises:
@@ -110,7 +111,7 @@ def significance(
     region: AbstractRegion,
     *,
     rounding: Rounding = "nearest",
-    domain: str = "interval",
+    domain: str = "affine",
     boxes_at_once: int = 64,
 ) -> Significance:
     """Interval adjoint significance of every input and hidden node over a region.
@@ -121,7 +122,7 @@ def significance(
     Args:
         surrogate: the network, with its units.
         region: any of `sobolev_pruning.regions`, in physical units; of an `Ellipsoid`, the aligned box around it. A
-            region along the data needs a relational `domain` to be seen as such. Measured by
+            region along the data is seen as such by a relational `domain` alone. Measured by
             `benchmarks/significance_regions.py`, small trust regions around samples rank best; see its table for the
             figures behind their default size.
         rounding: `"nearest"`, since a ranking needs no guarantee, or `"outward"`.

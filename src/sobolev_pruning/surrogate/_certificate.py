@@ -104,7 +104,8 @@ class Certificate:
         convex: whether every output is convex, or concave, in all inputs together; `(m,)`, or empty.
         differences: between the surrogate and other functions, by name.
         fingerprint: hash of weights, normalisation and activation.
-        dtype: float format of the weights and of the computation.
+        dtype: float format of the weights.
+        arithmetic: float format of the proof.
         domain: how it was enclosed, as in `intervals.inclusion`.
         seconds: spent, without compilation.
         boxes: enclosed.
@@ -123,6 +124,7 @@ class Certificate:
     differences: dict[str, Difference]
     fingerprint: str
     dtype: str
+    arithmetic: str
     domain: str
     seconds: float
     boxes: int
