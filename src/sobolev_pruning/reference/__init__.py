@@ -2,21 +2,28 @@
 
 from ._bachelier import BachelierBasket
 from ._dataset import DataSet
+from ._directions import AbstractDirections, HessianProduct, Rademacher
 from ._function import FunctionReference
 from ._payoff import call, smoothed_call
 from ._points import read_points
 from ._reference_model import AbstractReferenceModel, AbstractReferenceWithTruth
-from ._samples import Samples
+from ._samples import CotangentProducts, HessianProducts, LabelWeights, Samples
 from ._spots import Mixture, ModelLaw, SpotLaw, UniformCube, published_cube_width
 
 __all__ = [
+    "AbstractDirections",
     "AbstractReferenceModel",
     "AbstractReferenceWithTruth",
     "BachelierBasket",
+    "CotangentProducts",
     "DataSet",
     "FunctionReference",
+    "HessianProduct",
+    "HessianProducts",
+    "LabelWeights",
     "Mixture",
     "ModelLaw",
+    "Rademacher",
     "Samples",
     "SpotLaw",
     "UniformCube",

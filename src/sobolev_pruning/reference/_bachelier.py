@@ -19,6 +19,7 @@ import numpy as np
 from jax.scipy import stats
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._directions import AbstractDirections
 from ._payoff import call
 from ._reference_model import AbstractReferenceWithTruth
 from ._samples import Samples
@@ -197,14 +198,22 @@ class BachelierBasket(AbstractReferenceWithTruth):
         scale = self.spot_volatility_multiplier * math.sqrt(self.exposure_date)
         return self.spot_law.draw(key, n, self.initial_spots, scale * self.factor)
 
-    def sample(self, key: PRNGKeyArray, n: int) -> Samples:
+    def sample(self, key: PRNGKeyArray, n: int, *, directions: AbstractDirections | None = None) -> Samples:
         """Spots, one-path payoffs `(n, 1)` and pathwise deltas `(n, 1, d)`.
 
         Given the spots, a payoff is an unbiased estimate of the price. The payoff is Lipschitz and differentiable
         almost everywhere, so its pathwise derivative, taken by AD, is an unbiased estimate of the delta (P. Glasserman,
         *Monte Carlo Methods in Financial Engineering*, section 7.2.2). Its second derivative is zero almost everywhere
         and would be no estimate of the gamma; none is given.
+
+        Raises:
+            ValueError: second derivatives are asked for.
         """
+        if directions is not None:
+            raise ValueError(
+                "pathwise second derivatives of the payoff `max(B − K, 0)` are zero almost everywhere and no estimate "
+                "of the gamma; train on values and gradients."
+            )
         spot_key, path_key = jax.random.split(key)
         return self.label(path_key, self.spots(spot_key, n))
 

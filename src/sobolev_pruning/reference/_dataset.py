@@ -5,6 +5,7 @@ from typing import final
 import jax
 from jaxtyping import PRNGKeyArray
 
+from ._directions import AbstractDirections
 from ._reference_model import AbstractReferenceModel
 from ._samples import Samples
 
@@ -36,7 +37,13 @@ class DataSet(AbstractReferenceModel):
         """Number of outputs, m."""
         return self.samples.y.shape[1]
 
-    def sample(self, key: PRNGKeyArray, n: int) -> Samples:
-        """`n` rows of the data, drawn with replacement, so that `n` may exceed their number."""
+    def sample(self, key: PRNGKeyArray, n: int, *, directions: AbstractDirections | None = None) -> Samples:
+        """`n` rows of the data, drawn with replacement, so that `n` may exceed their number.
+
+        Raises:
+            ValueError: second derivatives are asked for, and the data hold none.
+        """
+        if directions is not None and self.samples.d2ydx2 is None and self.samples.hvps is None:
+            raise ValueError("the data hold no second derivatives: `samples.d2ydx2` and `samples.hvps` are None.")
         rows = jax.random.randint(key, (n,), 0, self.samples.n)
         return jax.tree.map(lambda part: part[rows], self.samples)

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import final
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._directions import AbstractDirections
 from ._reference_model import AbstractReferenceWithTruth
-from ._samples import Samples
+from ._samples import HessianProducts, Samples
 
 _AT_ONCE = 1024
 
@@ -60,19 +62,31 @@ class FunctionReference(AbstractReferenceWithTruth):
             )
         return x
 
-    def sample(self, key: PRNGKeyArray, n: int) -> Samples:
-        """Values `(n, m)` and Jacobians `(n, m, d)` at `n` inputs drawn with `key`."""
+    def sample(self, key: PRNGKeyArray, n: int, *, directions: AbstractDirections | None = None) -> Samples:
+        """Values `(n, m)` and Jacobians `(n, m, d)` at `n` inputs drawn with `key`; Hessians along directions."""
         _ = self.dim_out  # refuses functions of other shapes, by name
         x = self.inputs(key, n)
 
         def value_and_jacobian(x: Float[Array, " d"]):
             y, pullback = jax.vjp(self.function, x)
-            (dydx,) = jax.vmap(pullback)(jax.numpy.eye(y.shape[0], dtype=y.dtype))
+            (dydx,) = jax.vmap(pullback)(jnp.eye(y.shape[0], dtype=y.dtype))
             return y, dydx
 
         # Some at a time: the intermediate values of a large network at all samples would not fit into memory.
         y, dydx = jax.lax.map(value_and_jacobian, x, batch_size=min(n, _AT_ONCE))
-        return Samples(x, y, dydx)
+        if directions is None:
+            return Samples(x, y, dydx)
+
+        def products(v: Float[Array, "n k d"]) -> Float[Array, "n m k d"]:
+            def at_sample(sample: tuple[Float[Array, " d"], Float[Array, "k d"]]) -> Float[Array, "m k d"]:
+                x, v = sample
+                _, tangent = jax.linearize(jax.jacrev(self.function), x)
+                return jnp.moveaxis(jax.vmap(tangent)(v), 0, 1)
+
+            return jax.lax.map(at_sample, (x, v), batch_size=min(n, _AT_ONCE))
+
+        v = directions.draw(jax.random.fold_in(key, 1), dydx, products)
+        return Samples(x, y, dydx, hvps=HessianProducts(v, products(v)))
 
     def truth(self, x: Float[Array, "n d"]) -> Samples:
         """Values, Jacobians and Hessians of the function at `x`."""

@@ -5,6 +5,7 @@ import abc
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._directions import AbstractDirections
 from ._samples import Samples
 
 
@@ -26,12 +27,16 @@ class AbstractReferenceModel(eqx.Module):
         """Number of outputs, m."""
 
     @abc.abstractmethod
-    def sample(self, key: PRNGKeyArray, n: int) -> Samples:
+    def sample(self, key: PRNGKeyArray, n: int, *, directions: AbstractDirections | None = None) -> Samples:
         """Draw `n` inputs and label them with values and, where they are known, derivatives.
 
         Args:
             key: random key; it decides inputs and labels.
             n: number of samples; static under `jit`.
+            directions: asks for second derivatives along these; a model that has whole Hessians may give them instead.
+
+        Raises:
+            ValueError: second derivatives are asked for and would be useless or are not known; the message says why.
         """
 
 

@@ -110,7 +110,7 @@ def fit(
             f"{widths[-1]}."
         )
     calibration_key, key = jax.random.split(key)
-    loss = loss.calibrate(_batch(reference, surrogate.normalisation, calibration_key, batch_size))
+    loss = loss.calibrate(_batch(reference, loss, surrogate.normalisation, calibration_key, batch_size))
     params, static = eqx.partition(surrogate.network, eqx.is_inexact_array)
     with _lenient():
         state = (params, optimizer.init(params), jnp.asarray(True))
@@ -138,8 +138,14 @@ def fit(
 
 
 @eqx.filter_jit
-def _batch(reference: AbstractReferenceModel, units: Normalisation, key: PRNGKeyArray, batch_size: int) -> Samples:
-    return units.normalise(reference.sample(key, batch_size))
+def _batch(
+    reference: AbstractReferenceModel, loss: AbstractLoss, units: Normalisation, key: PRNGKeyArray, batch_size: int
+) -> Samples:
+    """Normalised samples with the derivatives that the loss asks for."""
+    directions = loss.directions(units)
+    if directions is None:
+        return units.normalise(reference.sample(key, batch_size))
+    return units.normalise(reference.sample(key, batch_size, directions=directions))
 
 
 # On the level of the module, so that another fit of the same shapes with the same optimizer does not compile again.
@@ -158,8 +164,9 @@ def _run_chunk(
 
     def step(state, key):
         params, opt_state, running = state
-        batch = units.normalise(reference.sample(key, batch_size))
-        value, gradient = jax.value_and_grad(lambda p: loss(eqx.combine(p, static), batch))(params)
+        batch = _batch(reference, loss, units, key, batch_size)
+        directions_key = jax.random.fold_in(key, 1)
+        value, gradient = jax.value_and_grad(lambda p: loss(eqx.combine(p, static), batch, key=directions_key))(params)
         with _lenient():
             updates, new_opt_state = optimizer.update(gradient, opt_state, params)
         finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(updates))

@@ -7,10 +7,10 @@ from typing import final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..reference import Samples
-from ..surrogate import MLP
+from ..reference import AbstractDirections, Samples
+from ..surrogate import MLP, Normalisation
 
 
 class AbstractLoss(eqx.Module):
@@ -28,12 +28,22 @@ class AbstractLoss(eqx.Module):
         """
 
     @abc.abstractmethod
-    def residuals(self, network: MLP, samples: Samples) -> Float[Array, "n k"]:
-        """Weighted residuals of every sample, whose mean squared norm is the loss."""
+    def directions(self, units: Normalisation) -> AbstractDirections | None:
+        """Of the second derivatives to ask the reference for, in physical units; None to ask for none."""
 
-    def __call__(self, network: MLP, samples: Samples) -> Float[Array, ""]:
+    @abc.abstractmethod
+    def residuals(self, network: MLP, samples: Samples, *, key: PRNGKeyArray | None = None) -> Float[Array, "n k"]:
+        """Weighted residuals of every sample, whose mean squared norm is the loss.
+
+        Args:
+            network: maps normalised inputs to normalised outputs.
+            samples: in normalised units.
+            key: random key of this batch, for a loss that draws directions.
+        """
+
+    def __call__(self, network: MLP, samples: Samples, *, key: PRNGKeyArray | None = None) -> Float[Array, ""]:
         """Mean loss over the batch, in squared deviations of the outputs."""
-        return _mean_square(self.residuals(network, samples))
+        return _mean_square(self.residuals(network, samples, key=key))
 
 
 @final
@@ -44,7 +54,11 @@ class ValueLoss(AbstractLoss):
         """Nothing to learn."""
         return self
 
-    def residuals(self, network: MLP, samples: Samples) -> Float[Array, "n k"]:
+    def directions(self, units: Normalisation) -> AbstractDirections | None:
+        """None: no second derivatives."""
+        return None
+
+    def residuals(self, network: MLP, samples: Samples, *, key: PRNGKeyArray | None = None) -> Float[Array, "n k"]:
         """Errors of the values, `(n, m)`."""
         return jax.vmap(network)(samples.x) - samples.y
 
@@ -84,7 +98,11 @@ class SobolevLoss(AbstractLoss):
         # Where all gradients vanish there is no scale to learn, and the term is as it is.
         return SobolevLoss(self.gradient_weight, jnp.where(scale > 0, scale, jnp.ones_like(scale)))
 
-    def residuals(self, network: MLP, samples: Samples) -> Float[Array, "n k"]:
+    def directions(self, units: Normalisation) -> AbstractDirections | None:
+        """None: no second derivatives."""
+        return None
+
+    def residuals(self, network: MLP, samples: Samples, *, key: PRNGKeyArray | None = None) -> Float[Array, "n k"]:
         """Errors of the values, then weighted errors of the gradients, `(n, m + m d)`."""
 
         def value_and_jacobian(x: Float[Array, " d"]):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ..reference import Samples
+from ..reference import CotangentProducts, HessianProducts, Samples
 
 
 @final
@@ -56,12 +56,25 @@ class Normalisation(eqx.Module):
         return cls(*parts)
 
     def normalise(self, samples: Samples) -> Samples:
-        """Samples in normalised units; derivatives are scaled by the chain rule, so that they stay derivatives."""
+        """Samples in normalised units; derivatives are scaled by the chain rule, so that they stay derivatives.
+
+        Directions become those of the normalised inputs, cotangents those of the normalised outputs; weights stay.
+        """
         ratio = self.x_scale[None] / self.y_scale[:, None]
         curvature_ratio = ratio[:, :, None] * self.x_scale[None, None]
+        hvps, vjps = samples.hvps, samples.vjps
+        if hvps is not None:
+            products = hvps.products * ratio[None, :, None]
+            hvps = HessianProducts(hvps.directions / self.x_scale[None, None], products)
+        if vjps is not None:
+            products = vjps.products * self.x_scale[None, None]
+            vjps = CotangentProducts(vjps.cotangents * self.y_scale[None, None], products)
         return Samples(
             (samples.x - self.x_mean[None]) / self.x_scale[None],
             (samples.y - self.y_mean[None]) / self.y_scale[None],
             None if samples.dydx is None else samples.dydx * ratio[None],
             None if samples.d2ydx2 is None else samples.d2ydx2 * curvature_ratio[None],
+            hvps,
+            vjps,
+            samples.weights,
         )
