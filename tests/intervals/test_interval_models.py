@@ -327,3 +327,15 @@ def test_convolutional_network(dtype):
 
 def test_the_balls_are_precise():
     assert flint.ctx.prec >= 200
+
+
+@pytest.mark.parametrize(
+    "derivative",
+    [jax.jacrev, jax.jacfwd, lambda f: lambda x: jax.vmap(jax.vjp(f, x)[1])(jnp.array([[1.0, -2.0]]))[0]],
+    ids=["reverse", "forward", "mapped pullback"],
+)
+def test_a_piecewise_function_of_a_batch_keeps_its_form(derivative):
+    """`norm.cdf` has two pieces that meet at ±1; taken for unrelated, its derivative jumps there by 0.24."""
+    f = derivative(lambda x: jax.scipy.stats.norm.cdf((x - 1.1) / 0.2))
+    box = Interval.from_midpoint(jnp.array([0.9, 1.3]), 1e-6)
+    assert float(jnp.max(inclusion(f)(box).width)) < 1e-4

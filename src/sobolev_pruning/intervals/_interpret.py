@@ -458,16 +458,18 @@ class Interpreter:
             return None
         if form.value is not None:
             return form
-        if not form.variables or not is_float(node.aval):
+        if not form.variables:
             return None
         images: dict[Variable, Variable] = {}
         for variable in form.variables:
             source = self.nodes[variable]
-            if source.aval.shape != node.aval.shape or source.aval.dtype != aval.dtype:
+            # Of a comparison, the form is over floats.
+            if source.aval.shape != node.aval.shape or (is_float(aval) and source.aval.dtype != aval.dtype):
                 return None
             key = (variable, primitive, str(sorted(params.items(), key=lambda kv: kv[0])))
             if key not in self._mapped:
-                mapped = self.new(aval, rules[primitive](self.value(source), **params))
+                moved = aval.update(dtype=source.aval.dtype)
+                mapped = self.new(moved, rules[primitive](self.value(source), **params))
                 mapped.origin = Origin(primitive, (source,), params)
                 self._mapped[key] = mapped
                 self.opaque(mapped)
