@@ -1,9 +1,12 @@
 """Reference models: what a surrogate learns from. Knows nothing of networks or training."""
 
 from ._bachelier import BachelierBasket
+from ._cotangents import Cotangents, vjps
 from ._dataset import DataSet
-from ._directions import AbstractDirections, HessianProduct, Rademacher
+from ._directions import AbstractDirections, Axes, Gaussian, HessianProduct, InUnits, Orthonormal, Rademacher
 from ._function import FunctionReference
+from ._laws import NormalLaw, SobolBox, UniformBox
+from ._leading_directions import LeadingCurvature, PrincipalComponents
 from ._payoff import call, smoothed_call
 from ._points import read_points
 from ._reference_model import AbstractReferenceModel, AbstractReferenceWithTruth
@@ -14,21 +17,32 @@ __all__ = [
     "AbstractDirections",
     "AbstractReferenceModel",
     "AbstractReferenceWithTruth",
+    "Axes",
     "BachelierBasket",
     "CotangentProducts",
+    "Cotangents",
     "DataSet",
     "FunctionReference",
+    "Gaussian",
     "HessianProduct",
     "HessianProducts",
+    "InUnits",
     "LabelWeights",
+    "LeadingCurvature",
     "Mixture",
     "ModelLaw",
+    "NormalLaw",
+    "Orthonormal",
+    "PrincipalComponents",
     "Rademacher",
     "Samples",
+    "SobolBox",
     "SpotLaw",
+    "UniformBox",
     "UniformCube",
     "call",
     "published_cube_width",
     "read_points",
     "smoothed_call",
+    "vjps",
 ]
