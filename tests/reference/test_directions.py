@@ -54,9 +54,7 @@ def drawn(directions, key, gradients, hessians):
 
 def draw(directions, n=3, m=2, d=5, seed=0):
     keys = jax.random.split(jax.random.key(100 + seed))
-    return drawn(
-        directions, jax.random.key(seed), jax.random.normal(keys[0], (n, m, d)), symmetric(keys[1], n, m, d)
-    )
+    return drawn(directions, jax.random.key(seed), jax.random.normal(keys[0], (n, m, d)), symmetric(keys[1], n, m, d))
 
 
 def z_scores(parts, expected):
@@ -101,14 +99,17 @@ def test_keys_decide_and_samples_differ(directions):
 @pytest.mark.parametrize("count", [1, 3, 5])
 def test_frames_are_orthonormal(count):
     v = draw(Orthonormal(count))
-    np.testing.assert_allclose(v @ jnp.swapaxes(v, 1, 2) / 5, np.broadcast_to(np.eye(count), (3, count, count)), atol=1e-14)
+    np.testing.assert_allclose(
+        v @ jnp.swapaxes(v, 1, 2) / 5, np.broadcast_to(np.eye(count), (3, count, count)), atol=1e-14
+    )
 
 
 @pytest.mark.parametrize("directions", ALL.values(), ids=ALL.keys())
 def test_single_precision_stays(directions):
     directions = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), directions)
     gradients, hessians = jnp.ones((2, 1, 5), jnp.float32), jnp.ones((2, 1, 5, 5), jnp.float32)
-    assert drawn(directions, jax.random.key(0), gradients, hessians).dtype == jnp.float32
+    v = eqx.filter_eval_shape(drawn, directions, jax.random.key(0), gradients, hessians)
+    assert v.dtype == jnp.float32
 
 
 def gradients_within(basis, sizes, n=200, m=2):
@@ -144,9 +145,8 @@ def test_the_number_of_components_follows_from_the_share():
     assert PrincipalComponents.explaining(gradients_within(frame(2, 6), [3.0, 1.0]), 1.0).count == 2
 
 
-@pytest.mark.parametrize("m", [1, 3])
-def test_leading_curvature_is_exact_with_enough_directions(m):
-    n, d = 4, 6
+def test_leading_curvature_is_exact_with_enough_directions():
+    n, m, d = 4, 3, 6
     hessians = symmetric(jax.random.key(5), n, m, d)
     v = np.asarray(drawn(LeadingCurvature(2), jax.random.key(6), jnp.zeros((n, m, d)), hessians)) / math.sqrt(2)
     for unit, h in zip(v, np.asarray(hessians), strict=True):
@@ -154,17 +154,14 @@ def test_leading_curvature_is_exact_with_enough_directions(m):
         np.testing.assert_allclose(np.abs(unit @ rows[:2].T), np.eye(2), atol=1e-10)
 
 
-@pytest.mark.parametrize("m", [1, 3])
-def test_leading_curvature_finds_a_subspace_of_low_rank(m):
+def test_leading_curvature_finds_a_subspace_of_low_rank():
     """Of rank 2 in 30 dimensions, another at each sample, by few products and with both signs of curvature."""
-    n, d = 4, 30
-    frames = jnp.stack([frame(2, d, seed) for seed in range(n)])
-    sizes = jnp.asarray([[5.0, -2.0], [1.0, 1.0], [-3.0, 4.0]])[:m]
+    n, m, d = 4, 3, 30
+    frames = frame(2 * n, d).reshape(n, 2, d)
+    sizes = jnp.asarray([[5.0, -2.0], [1.0, 1.0], [-3.0, 4.0]])
     hessians = jnp.einsum("nkd,mk,nke->nmde", frames, sizes, frames)
     v = drawn(LeadingCurvature(2, oversampling=1), jax.random.key(7), jnp.zeros((n, m, d)), hessians) / math.sqrt(2)
-    np.testing.assert_allclose(
-        jnp.einsum("nkd,nke->nde", v, v), jnp.einsum("nkd,nke->nde", frames, frames), atol=1e-9
-    )
+    np.testing.assert_allclose(jnp.einsum("nkd,nke->nde", v, v), jnp.einsum("nkd,nke->nde", frames, frames), atol=1e-9)
 
 
 def test_iterations_turn_towards_the_leading_direction():
@@ -177,7 +174,7 @@ def test_iterations_turn_towards_the_leading_direction():
         v = drawn(directions, jax.random.key(8), jnp.zeros((50, 1, d)), hessians)
         return float(jnp.median(1 - v[:, 0, 0] ** 2))
 
-    assert missed(6) < 0.01 * missed(2)
+    assert missed(5) < 0.1 * missed(1)
 
 
 def test_curvatures_that_cancel_in_the_mean_are_found():
@@ -196,20 +193,28 @@ def test_directions_in_other_units_are_those_of_the_scaled_reference():
     gradients, hessians = jax.random.normal(jax.random.key(1), (n, m, d)), symmetric(jax.random.key(2), n, m, d)
     scaled = gradients * x_scale[None, None] / y_scale[None, :, None]
     scaled_hessians = hessians * jnp.outer(x_scale, x_scale)[None, None] / y_scale[None, :, None, None]
-    for directions in (Rademacher(2), PrincipalComponents(2), LeadingCurvature(2, oversampling=1)):
+    for directions in (PrincipalComponents(2), LeadingCurvature(2)):
         inner = drawn(directions, jax.random.key(3), scaled, scaled_hessians)
         outer = drawn(InUnits(directions, x_scale, y_scale), jax.random.key(3), gradients, hessians)
         np.testing.assert_allclose(outer, inner * x_scale[None, None], rtol=1e-9)
 
 
-@pytest.mark.parametrize("directions", ALL.values(), ids=ALL.keys())
-def test_a_reference_labels_along_all_of_them(directions):
+@pytest.mark.parametrize("n", [3, 1027], ids=["one linearisation", "some at a time"])
+def test_a_reference_labels_along_them(n):
+    """Along directions that are chosen by its own products, in units of their own."""
+    weights = jnp.arange(1.0, 4.0)
     reference = FunctionReference(
-        lambda x: jnp.stack([jnp.sin(x @ jnp.arange(5.0)), jnp.prod(x)]), NormalLaw(np.zeros(5), np.ones(5))
+        lambda x: jnp.stack([jnp.sin(x @ weights), jnp.prod(x)]), NormalLaw(np.zeros(3), np.ones(3))
     )
-    samples = eqx.filter_jit(reference.sample)(jax.random.key(0), 3, directions=directions)
-    hessians = reference.truth(samples.x).d2ydx2
-    np.testing.assert_allclose(samples.hvps.products, times(hessians)(samples.hvps.directions), rtol=1e-9, atol=1e-12)
+    directions = InUnits(LeadingCurvature(1, oversampling=1), jnp.asarray([1.0, 2.0, 0.5]))
+    samples = eqx.filter_jit(reference.sample)(jax.random.key(0), n, directions=directions)
+    x, w, v = np.asarray(samples.x), np.asarray(weights), np.asarray(samples.hvps.directions)
+    sine = -np.sin(x @ w)[:, None, None] * np.outer(w, w)[None]
+    product = np.zeros((n, 3, 3))
+    for i, j, k in itertools.permutations(range(3)):
+        product[:, i, j] = x[:, k]
+    expected = np.stack([sine, product], axis=1)[:, :, None] @ v[:, None, :, :, None]
+    np.testing.assert_allclose(samples.hvps.products, expected[..., 0], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [Orthonormal, PrincipalComponents, LeadingCurvature])

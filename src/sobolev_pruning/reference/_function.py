@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._cotangents import AT_ONCE, Cotangents, vjps
 from ._directions import AbstractDirections, HessianProduct
-from ._laws import UniformBox
+from ._laws import UniformBox, dimension_of
 from ._reference_model import AbstractReferenceWithTruth
 from ._samples import HessianProducts, Samples
 
@@ -60,7 +60,8 @@ class FunctionReference(AbstractReferenceWithTruth):
 
         Args:
             function: one sample in, one sample out, `(d,) -> (m,)`, or a scalar, which becomes one output.
-            lower, upper: ends of the box, `(d,)`, in physical units.
+            lower: lower end of the box, `(d,)`, in physical units.
+            upper: upper end, `(d,)`.
             cotangents: see the class.
 
         Raises:
@@ -78,13 +79,13 @@ class FunctionReference(AbstractReferenceWithTruth):
     @property
     def dim_in(self) -> int:
         """Number of inputs, d."""
-        return self._x_struct().shape[-1]
+        return dimension_of(self.inputs)
 
     @property
     def dim_out(self) -> int:
         """Number of outputs, m."""
-        x = self._x_struct()
-        y = jax.eval_shape(self.function, jax.ShapeDtypeStruct(x.shape[1:], x.dtype))
+        _ = self.dim_in  # refuses inputs of another rank, by name
+        y = jax.eval_shape(lambda: self.function(self.inputs(jax.random.key(0), 1)[0]))
         if not isinstance(y, jax.ShapeDtypeStruct):
             raise ValueError(f"`function` returns {type(y).__name__} for one sample; it must be an array, (m,).")
         if len(y.shape) != 1:
@@ -93,14 +94,6 @@ class FunctionReference(AbstractReferenceWithTruth):
                 "`lambda x: f(x)[None]`."
             )
         return y.shape[0]
-
-    def _x_struct(self) -> jax.ShapeDtypeStruct:
-        x = jax.eval_shape(lambda: self.inputs(jax.random.key(0), 1))
-        if len(x.shape) != 2:
-            raise ValueError(
-                f"`inputs` returns shape {x.shape} for one sample asked for; it must be (n, d), here (1, d)."
-            )
-        return x
 
     def sample(self, key: PRNGKeyArray, n: int, *, directions: AbstractDirections | None = None) -> Samples:
         """Values `(n, m)` and Jacobians `(n, m, d)` at `n` inputs drawn with `key`; Hessians along directions.

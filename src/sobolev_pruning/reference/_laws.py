@@ -1,6 +1,7 @@
 """Laws of the inputs of a function: where a reference is sampled."""
 
 import math
+from collections.abc import Callable
 from typing import final
 
 import equinox as eqx
@@ -113,6 +114,18 @@ class NormalLaw(eqx.Module):
         """Draw `n` inputs."""
         z = jax.random.normal(key, (n, self.mean.shape[0]), self.mean.dtype)
         return self.mean[None] + self.deviation[None] * z
+
+
+def dimension_of(inputs: Callable[[PRNGKeyArray, int], Float[Array, "n d"]]) -> int:
+    """Number of inputs that a law draws.
+
+    Raises:
+        ValueError: it draws arrays of another rank.
+    """
+    x = jax.eval_shape(lambda: inputs(jax.random.key(0), 1))
+    if len(x.shape) != 2:
+        raise ValueError(f"`inputs` returns shape {x.shape} for one sample asked for; it must be (n, d), here (1, d).")
+    return x.shape[1]
 
 
 def _box(lower: Vector, upper: Vector) -> tuple[Float[Array, " d"], Float[Array, " d"]]:

@@ -87,10 +87,10 @@ class LeadingCurvature(AbstractDirections):
     Of several outputs the Hessians are stacked: the directions are eigenvectors of `Σⱼ Hⱼ²`. Every sample has its own,
     since in a mean Hessian curvatures of opposite signs cancel, and what cancels still has to be learned.
 
-    Only products with the Hessian are used, `(iterations + 1) (count + oversampling)` of them besides the `count` that
-    are labels, or d where `count + oversampling` reaches d and the result is exact. Otherwise the part of other singular
-    vectors in the result falls with the ratio of the largest singular value that is left out to the smallest that is
-    wanted, to the power of `iterations`.
+    Only products with the Hessian are used: `(iterations + 1) (count + oversampling)` of them besides the `count` that
+    are labels, or d where `count + oversampling` reaches d and the result is exact. Otherwise the part of other
+    singular vectors in the result falls with the ratio of the largest singular value that is left out to the smallest
+    that is wanted, to the power of `iterations`.
 
     Each has length `sqrt(k)`, as those of `PrincipalComponents`.
 
