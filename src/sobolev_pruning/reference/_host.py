@@ -32,7 +32,8 @@ class HostFunction(AbstractReferenceModel):
 
     Attributes:
         function: takes one sample, `(d,)`, and returns its values, `(m,)`, or a number if m is 1. With `batched` it
-            takes `(n, d)`, for any n, and returns `(n, m)`. With `ReturnedDerivatives` it returns a pair, of values and Jacobian.
+            takes `(n, d)`, for any n, and returns `(n, m)`. With `ReturnedDerivatives` it returns a pair, of values and
+            Jacobian.
         inputs: draws inputs, `(key, n) -> (n, d)`, such as `UniformBox(lower, upper)`; in JAX.
         n_outputs: m, which cannot be told without a call.
         derivatives: `ReturnedDerivatives()`, `CentralDifferences(steps)`, `ForwardDifferences(steps)`, or `None` for
@@ -131,7 +132,7 @@ class _Evaluation(eqx.Module):
         return [part[:, 0] for part in self._checked(x[:, None], begin)]
 
     def _checked(self, points: Float[np.ndarray, "n p d"], begin: int) -> list[np.ndarray]:
-        """What the function returns at p points of each row, `(n, p, m)` and `(n, p, m, d)`, all of it finite."""
+        """What the function returns at p points of each sample, `(n, p, m)` and `(n, p, m, d)`, all of it finite."""
         n, p, d = points.shape
         flat = points.reshape(-1, d)
         if self.batched:
@@ -145,58 +146,52 @@ class _Evaluation(eqx.Module):
                 number = part[bad[0]][~np.isfinite(part[bad[0]])][0]
                 raise ValueError(
                     f"`function` returns a {name} of {number} in row {begin + bad[0] // p}, "
-                    f"x = {flat[bad[0]].tolist()}; {len(set(bad // p))} of {n} rows are not finite. Repair the function, "
-                    "or leave such inputs out."
+                    f"x = {flat[bad[0]].tolist()}; {len(set(bad // p))} of {n} rows are not finite. Repair the "
+                    "function, or leave such inputs out."
                 )
         return [part.reshape(n, p, *part.shape[1:]) for part in parts]
 
     def _of_row(self, x: Float[np.ndarray, " d"], row: int) -> list[np.ndarray]:
         place = f"row {row}, x = {x.tolist()}"
         m, d = self.n_outputs, x.shape[0]
-        # A copy, so that a function that writes into its input spoils nothing.
-        returned = self._called(x.copy(), place)
-        return [
-            _shaped(part, name, shape, m, place)
-            for part, name, shape in zip(
-                self._parts(returned, place), ("values", "Jacobian"), ((m,), (m, d)), strict=False
-            )
-        ]
+        try:
+            # A copy, so that a function that writes into its input spoils nothing.
+            returned = self.function(x.copy())
+        except Exception as error:
+            raise RuntimeError(f"`function` failed in {place}: {type(error).__name__}: {error}") from error
+        shapes = {"values": (m,), "Jacobian": (m, d)}
+        parts = zip(shapes.items(), self._parts(returned, place), strict=False)
+        return [_shaped(part, name, shape, m, place) for (name, shape), part in parts]
 
     def _of_batch(self, x: Float[np.ndarray, "n d"], p: int, begin: int) -> list[np.ndarray]:
         (n, d), m = x.shape, self.n_outputs
+        place = f"a batch of {n} points"
         try:
             returned = self.function(x.copy())
         except Exception as error:
             first = self._first_failure(x)
-            raise RuntimeError(
-                f"`function` failed in row {begin + first // p}, x = {x[first].tolist()}: {type(error).__name__}: {error}"
-            ) from error
-        place = f"a batch of {n} rows"
-        return [
-            _shaped(part, name, shape, m, place)
-            for part, name, shape in zip(
-                self._parts(returned, place), ("values", "Jacobian"), ((n, m), (n, m, d)), strict=False
-            )
-        ]
+            if first is not None:
+                place = f"row {begin + first // p}, x = {x[first].tolist()}"
+            raise RuntimeError(f"`function` failed in {place}: {type(error).__name__}: {error}") from error
+        shapes = {"values": (n, m), "Jacobian": (n, m, d)}
+        parts = zip(shapes.items(), self._parts(returned, place), strict=False)
+        return [_shaped(part, name, shape, m, place) for (name, shape), part in parts]
 
-    def _first_failure(self, x: Float[np.ndarray, "n d"]) -> int:
-        """A row at which the function fails, by halving a batch at which it does."""
+    def _first_failure(self, x: Float[np.ndarray, "n d"]) -> int | None:
+        """A point at which the function fails alone, by halving a batch at which it does."""
+
+        def fails(begin: int, end: int) -> bool:
+            try:
+                self.function(x[begin:end].copy())
+            except Exception:
+                return True
+            return False
+
         begin, end = 0, len(x)
         while end - begin > 1:
             middle = (begin + end) // 2
-            try:
-                self.function(x[begin:middle].copy())
-            except Exception:
-                end = middle
-            else:
-                begin = middle
-        return begin
-
-    def _called(self, x: np.ndarray, place: str) -> Any:
-        try:
-            return self.function(x)
-        except Exception as error:
-            raise RuntimeError(f"`function` failed in {place}: {type(error).__name__}: {error}") from error
+            begin, end = (begin, middle) if fails(begin, middle) else (middle, end)
+        return begin if fails(begin, end) else None
 
     def _parts(self, returned: Any, place: str) -> tuple[Any, ...]:
         if not isinstance(self.derivatives, ReturnedDerivatives):
