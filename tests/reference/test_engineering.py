@@ -49,9 +49,21 @@ FORMULAS = {
 
 
 @eqx.filter_jit
-def drawn(reference, key, n):
-    x = reference.inputs(key, n)
+def truth_at(reference, x):
     return reference.truth(x)
+
+
+def around(x, steps):
+    """Each sample, then each moved by every step forward, then backward, `(n (1 + 2 d), d)`."""
+    moves = np.concatenate([np.zeros((1, len(steps))), np.diag(steps), -np.diag(steps)])
+    return (x[:, None] + moves[None]).reshape(-1, len(steps))
+
+
+def differences(parts, steps):
+    """Central differences of what was evaluated `around` samples; the input of the difference comes last."""
+    d = len(steps)
+    parts = parts.reshape(-1, 1 + 2 * d, *parts.shape[1:])
+    return np.moveaxis(parts[:, 1 : 1 + d] - parts[:, 1 + d :], 1, -1) / (2 * steps)
 
 
 def close(found, expected, tolerance):
@@ -64,18 +76,16 @@ def test_formulas_and_their_derivatives(make, formula, dim):
     """Values by NumPy; gradients by differences of those, Hessians by differences of gradients; in units of the box."""
     reference = make()
     assert (reference.dim_in, reference.dim_out) == (dim, 1)
-    truth = drawn(reference, jax.random.key(0), 3)
-    x, width = np.asarray(truth.x), np.asarray(reference.inputs.upper - reference.inputs.lower)
-    np.testing.assert_allclose(truth.y[:, 0], formula(*x.T), rtol=1e-13)
-    step = 1e-4 * np.diag(width)
-    around = [(formula(*(x + h).T) - formula(*(x - h).T)) / 2e-4 for h in step]
-    gradients = np.asarray(truth.dydx[:, 0]) * width
-    close(gradients, np.stack(around, axis=1), 1e-6)
-    slope = jax.jit(jax.vmap(jax.grad(lambda x: reference.function(x)[0])))
-    points = (x[:, None, None] + np.stack([step, -step])[None]).reshape(-1, dim)
-    forward, backward = np.moveaxis(np.asarray(slope(points)).reshape(3, 2, dim, dim), 1, 0)
-    hessians = np.asarray(truth.d2ydx2[:, 0]) * width[:, None] * width
-    close(hessians, (forward - backward) / 2e-4 * width, 1e-6)
+    width = np.asarray(reference.inputs.upper - reference.inputs.lower)
+    steps = 1e-4 * width
+    x = around(np.asarray(reference.inputs(jax.random.key(0), 3)), steps)
+    values, truth = formula(*x.T), truth_at(reference, x)
+    at_samples = slice(None, None, 1 + 2 * dim)
+    np.testing.assert_allclose(truth.y[:, 0], values, rtol=1e-13)
+    gradients = np.asarray(truth.dydx[:, 0])
+    close(gradients[at_samples] * width, differences(values, steps) * width, 1e-6)
+    hessians = np.asarray(truth.d2ydx2[at_samples, 0]) * width[:, None] * width
+    close(hessians, differences(gradients, steps) * width[:, None] * width, 1e-6)
 
 
 def test_the_borehole_at_a_known_point():
@@ -85,7 +95,7 @@ def test_the_borehole_at_a_known_point():
     np.testing.assert_allclose(borehole().function(x), [expected], rtol=1e-12)
 
 
-@pytest.mark.parametrize("make", [borehole, otl_circuit, piston, wing_weight, lorenz])
+@pytest.mark.parametrize("make", [borehole, lorenz])
 def test_single_precision(make):
     """The same labels as in double precision, to what single can hold."""
     with jax.enable_x64(False):
@@ -120,16 +130,16 @@ def test_the_lorenz_system_and_its_derivatives():
     """Against the variational equations to the scheme's error, and Hessians against differences of Jacobians."""
     reference = lorenz(TIMES)
     assert (reference.dim_in, reference.dim_out) == (6, 6)
-    truth = drawn(reference, jax.random.key(2), 3)
-    x = np.asarray(truth.x)
+    x, steps = np.asarray(reference.inputs(jax.random.key(2), 3)), np.full(6, 1e-5)
+    truth = truth_at(reference, around(x, steps))
     states, jacobians = (np.stack(parts) for parts in zip(*(variational(row, TIMES) for row in x), strict=True))
-    close(np.asarray(truth.y), states, 2e-6)
-    close(np.asarray(truth.dydx), jacobians, 5e-6)
-    step = 1e-5 * np.eye(6)
-    points = (x[:, None, None] + np.stack([step, -step])[None]).reshape(-1, 6)
-    slopes = np.asarray(jax.jit(jax.vmap(jax.jacfwd(reference.function)))(points)).reshape(3, 2, 6, 6, 6)
-    # The axes are samples, outputs, the input of the difference, the input of the Jacobian.
-    close(np.asarray(truth.d2ydx2), np.moveaxis(slopes[:, 0] - slopes[:, 1], 1, 2) / 2e-5, 1e-7)
+    close(np.asarray(truth.y[::13]), states, 2e-6)
+    close(np.asarray(truth.dydx[::13]), jacobians, 5e-6)
+    close(np.asarray(truth.d2ydx2[::13]), differences(np.asarray(truth.dydx), steps), 1e-7)
+    # Reverse sweeps through the scheme are those of forward mode, transposed.
+    samples = eqx.filter_jit(dataclasses.replace(reference, cotangents=Cotangents(2)).sample)(jax.random.key(2), 3)
+    products = samples.vjps.cotangents @ truth.dydx[::13]
+    np.testing.assert_allclose(samples.vjps.products, products, rtol=1e-9, atol=1e-9)
 
 
 def test_the_scheme_is_of_fourth_order():
@@ -140,14 +150,6 @@ def test_the_scheme_is_of_fourth_order():
         for step in (0.01, 0.005)
     ]
     assert errors[0] / errors[1] == pytest.approx(16, rel=0.15)
-
-
-def test_reverse_sweeps_through_the_scheme():
-    """Cotangents times the Jacobian of forward mode."""
-    reference = lorenz(TIMES)
-    samples = eqx.filter_jit(dataclasses.replace(reference, cotangents=Cotangents(2)).sample)(jax.random.key(3), 2)
-    dydx = drawn(reference, jax.random.key(3), 2).dydx
-    np.testing.assert_allclose(samples.vjps.products, samples.vjps.cotangents @ dydx, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(
