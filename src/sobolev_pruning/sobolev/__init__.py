@@ -1,14 +1,22 @@
 """Training on values and derivatives."""
 
-from ._fit import DivergedError, FitResult, fit
+from ._checkpoints import Checkpoints, CheckpointWarning
+from ._fit import fit
+from ._history import CollapsedWarning, DivergedError, Failure, FitResult, History
 from ._levenberg_marquardt import fit_levenberg_marquardt
 from ._loss import AbstractLoss, SobolevLoss, ValueLoss
 from ._progress import ProgressBar, ProgressReporter, Silent
+from ._restarts import redrawn
 
 __all__ = [
     "AbstractLoss",
+    "CheckpointWarning",
+    "Checkpoints",
+    "CollapsedWarning",
     "DivergedError",
+    "Failure",
     "FitResult",
+    "History",
     "ProgressBar",
     "ProgressReporter",
     "Silent",
@@ -16,4 +24,5 @@ __all__ = [
     "ValueLoss",
     "fit",
     "fit_levenberg_marquardt",
+    "redrawn",
 ]
