@@ -7,6 +7,7 @@ from ._levenberg_marquardt import fit_levenberg_marquardt
 from ._loss import AbstractLoss, SobolevLoss, ValueLoss
 from ._progress import ProgressBar, ProgressReporter, Silent
 from ._restarts import redrawn
+from ._seeds import FitResults, fit_seeds
 
 __all__ = [
     "AbstractLoss",
@@ -16,6 +17,7 @@ __all__ = [
     "DivergedError",
     "Failure",
     "FitResult",
+    "FitResults",
     "History",
     "ProgressBar",
     "ProgressReporter",
@@ -24,5 +26,6 @@ __all__ = [
     "ValueLoss",
     "fit",
     "fit_levenberg_marquardt",
+    "fit_seeds",
     "redrawn",
 ]

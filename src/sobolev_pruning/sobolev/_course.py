@@ -1,5 +1,6 @@
 """All that a fit knows between two chunks: what a checkpoint must hold to go on to the same bits."""
 
+import dataclasses
 from typing import Any, final
 
 import equinox as eqx
@@ -45,22 +46,17 @@ class Course(eqx.Module):
         """With one chunk more."""
         losses = np.asarray(told.losses)
         rates = () if told.learning_rates is None else (np.asarray(told.learning_rates),)
-        return Course(
-            self.attempt,
-            self.step + len(losses),
-            weights,
-            self.loss,
-            self.key,
-            (*self.losses, losses),
-            (*self.learning_rates, *rates),
-            self.watch,
-            self.failures,
+        return dataclasses.replace(
+            self,
+            step=self.step + len(losses),
+            weights=weights,
+            losses=(*self.losses, losses),
+            learning_rates=(*self.learning_rates, *rates),
         )
 
     def watched(self, metrics: dict[str, float]) -> "Course":
         """With one evaluation more."""
-        watch = self.watch.after(self.step, metrics, self.weights.params)
-        return eqx.tree_at(lambda c: c.watch, self, watch, is_leaf=lambda leaf: leaf is None)
+        return dataclasses.replace(self, watch=self.watch.after(self.step, metrics, self.weights.params))
 
     @property
     def params(self) -> MLP:
@@ -75,6 +71,7 @@ class Course(eqx.Module):
             np.concatenate(self.learning_rates) if self.learning_rates else None,
             evaluated,
             metrics,
+            watched=self.watch.names[0] if self.watch.names else None,
             best_step=self.watch.best_step,
             stopped_early=self.watch.is_over,
         )
@@ -93,8 +90,8 @@ class Course(eqx.Module):
             "attempt": self.attempt,
             "step": self.step,
             "evaluated": list(watch.evaluated),
-            "names": list(watch.metrics[0]) if watch.metrics else [],
-            "metrics": [list(metrics.values()) for metrics in watch.metrics],
+            "names": list(watch.names),
+            "metrics": [list(metrics) for metrics in watch.metrics],
             "best_step": watch.best_step,
             "stale": watch.stale,
             "failures": [[failure.attempt, failure.step, failure.reason] for failure in self.failures],
@@ -112,8 +109,9 @@ class Course(eqx.Module):
         for name, part in parts.items():
             leaves, structure = jax.tree.flatten(part)
             filled[name] = structure.unflatten([_filled(leaf, arrays, f"{name}.{i}") for i, leaf in enumerate(leaves)])
-        metrics = tuple(dict(zip(facts["names"], values, strict=True)) for values in facts["metrics"])
-        watch = Watch(patience, tuple(facts["evaluated"]), metrics, best_step, filled["best"], facts["stale"])
+        metrics = tuple(tuple(values) for values in facts["metrics"])
+        watched = tuple(facts["evaluated"]), tuple(facts["names"]), metrics
+        watch = Watch(patience, *watched, best_step, filled["best"], facts["stale"])
         return Course(
             facts["attempt"],
             facts["step"],

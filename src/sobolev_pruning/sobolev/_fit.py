@@ -26,7 +26,7 @@ from ._steps import Task, Weights, draw_batch
 from ._watch import Evaluation, Watch, as_metrics
 
 # Folded into the key of a fit, beyond the numbers of its attempts.
-_EVALUATION_KEY, _VITALITY_KEY, _MOST_RESTARTS = 1001, 1002, 999
+EVALUATION_KEY, VITALITY_KEY, _MOST_RESTARTS = 1001, 1002, 999
 
 
 def fit(
@@ -104,7 +104,7 @@ def fit(
             raise ValueError("`patience` counts evaluations, and there are none; give `evaluation`, too.")
     if not 0 <= restarts <= _MOST_RESTARTS:
         raise ValueError(f"`restarts` is {restarts}; it must be from 0 to {_MOST_RESTARTS}.")
-    evaluation_key = jax.random.fold_in(key, _EVALUATION_KEY)
+    evaluation_key = jax.random.fold_in(key, EVALUATION_KEY)
     reporter: ProgressReporter = Silent() if progress is None or jax.process_index() > 0 else progress
 
     def begin(attempt: int, failures: tuple[Failure, ...]) -> tuple[Course, Task]:
@@ -123,7 +123,7 @@ def fit(
     @functools.cache
     def vitality() -> Vitality:
         return Vitality.of(
-            reference, loss, surrogate.normalisation, jax.random.fold_in(key, _VITALITY_KEY), batch_size
+            reference, loss, surrogate.normalisation, jax.random.fold_in(key, VITALITY_KEY), batch_size
         )
 
     course, task = begin(0, ())

@@ -63,8 +63,10 @@ class History(eqx.Module):
             by `optax.inject_hyperparams(...)(learning_rate=...)`, which keeps the rate in its state; a schedule
             inside any other optimizer is a function that nothing can be asked about.
         evaluated: steps that were done at each evaluation, `(evaluations,)`; the first is at the start.
-        metrics: every metric of the evaluations, `(evaluations,)` each. The first one is what early stopping watches.
-        best_step: steps that were done at the evaluation with the smallest first metric; None without evaluations.
+        metrics: every metric of the evaluations, `(evaluations,)` each.
+        watched: name of the metric that early stopping watches and seeds are compared by, the first that the
+            evaluation returned; None without evaluations.
+        best_step: steps that were done where that metric was smallest; None without evaluations.
         stopped_early: whether the fit ended before its last step since no evaluation was better any more.
     """
 
@@ -72,6 +74,7 @@ class History(eqx.Module):
     learning_rates: Float[np.ndarray, " steps"] | None
     evaluated: Int[np.ndarray, " evaluations"]
     metrics: Mapping[str, Float[np.ndarray, " evaluations"]]
+    watched: str | None
     best_step: int | None
     stopped_early: bool
 
@@ -82,6 +85,7 @@ class History(eqx.Module):
         evaluated: Int[np.ndarray, " evaluations"] | None = None,
         metrics: Mapping[str, Float[np.ndarray, " evaluations"]] | None = None,
         *,
+        watched: str | None = None,
         best_step: int | None = None,
         stopped_early: bool = False,
     ) -> None:
@@ -90,6 +94,7 @@ class History(eqx.Module):
         self.learning_rates = learning_rates
         self.evaluated = np.zeros(0, np.int64) if evaluated is None else evaluated
         self.metrics = {} if metrics is None else dict(metrics)
+        self.watched = watched
         self.best_step = best_step
         self.stopped_early = stopped_early
 
@@ -133,12 +138,13 @@ class FitResult(eqx.Module):
     def score(self) -> float:
         """By which seeds are compared; lower is better.
 
-        The first metric where it was smallest; without evaluations, the mean loss of the last tenth of the steps,
+        The watched metric where it was smallest; without evaluations, the mean loss of the last tenth of the steps,
         since the loss of one batch is mostly noise. Infinite where the fit failed.
         """
         if self.failure is not None:
             return float("inf")
-        for watched in self.history.metrics.values():
+        if self.history.watched is not None:
+            watched = self.history.metrics[self.history.watched]
             return float(np.min(watched, initial=np.inf, where=np.isfinite(watched)))
         losses = self.history.losses
         return float(np.mean(losses[-max(1, len(losses) // 10) :]))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy import stats
+from scipy.special import fdtrc
 
 from ..reference import AbstractReferenceModel, Samples
 from ..surrogate import MLP, Normalisation, Surrogate
@@ -104,7 +104,7 @@ def _explained(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"]) -> float
         return 0.0
     with np.errstate(divide="ignore"):
         statistic = ((total - residual) / rank) / (residual / freedom)
-    if stats.f.sf(statistic, rank, freedom) > _LEVEL:
+    if fdtrc(rank, freedom, statistic) > _LEVEL:
         return 0.0
     # Less what as many useless functions would explain.
     return float(max(total - residual * (n - 1) / freedom, 0.0))

@@ -25,8 +25,10 @@ def as_metrics(
         held_out = evaluation
 
         def on_samples(surrogate: Surrogate) -> dict[str, float]:
-            metrics = _metrics(surrogate.network, surrogate.normalisation.normalise(held_out), loss, key)
-            return {name: float(value) for name, value in metrics.items()}
+            # By a tuple, since compiled functions return the entries of a dictionary in alphabetical order.
+            names = ("loss", "rmse_values", "rmse_gradients")
+            found = _metrics(surrogate.network, surrogate.normalisation.normalise(held_out), loss, key)
+            return {name: float(value) for name, value in zip(names, found, strict=False)}
 
         return on_samples
     called = evaluation
@@ -52,15 +54,15 @@ def _as_float(name: str, value: Any) -> float:
 
 
 @eqx.filter_jit
-def _metrics(network: MLP, samples: Samples, loss: AbstractLoss, key: PRNGKeyArray) -> dict[str, Float[Array, ""]]:
-    """The loss, then root mean squared errors of values and gradients, all in normalised units."""
-    metrics = {"loss": loss(network, samples, key=key)}
+def _metrics(network: MLP, samples: Samples, loss: AbstractLoss, key: PRNGKeyArray) -> list[Float[Array, ""]]:
+    """The loss, then root mean squared errors of values and of gradients, if there are, all in normalised units."""
+    metrics = [loss(network, samples, key=key)]
     weights = samples.weights
     errors = jax.vmap(network)(samples.x) - samples.y
-    metrics["rmse_values"] = _rmse(errors, None if weights is None else weights.y)
+    metrics.append(_rmse(errors, None if weights is None else weights.y))
     if samples.dydx is not None:
         errors = jax.vmap(jax.jacrev(network))(samples.x) - samples.dydx
-        metrics["rmse_gradients"] = _rmse(errors, None if weights is None else weights.dydx)
+        metrics.append(_rmse(errors, None if weights is None else weights.dydx))
     return metrics
 
 
@@ -79,7 +81,8 @@ class Watch(eqx.Module):
     Attributes:
         patience: evaluations in a row that may bring no improvement; None never stops and keeps no parameters.
         evaluated: steps that were done at each evaluation.
-        metrics: of each evaluation, with the same names in each.
+        names: of the metrics.
+        metrics: of each evaluation, in the order of their names.
         best_step: of the smallest first metric.
         best: the parameters there, if there is a patience.
         stale: evaluations since then.
@@ -87,28 +90,30 @@ class Watch(eqx.Module):
 
     patience: int | None
     evaluated: tuple[int, ...] = ()
-    metrics: tuple[dict[str, float], ...] = ()
+    names: tuple[str, ...] = ()
+    metrics: tuple[tuple[float, ...], ...] = ()
     best_step: int | None = None
     best: MLP | None = None
     stale: int = 0
 
-    def after(self, step: int, metrics: dict[str, float], params: MLP) -> "Watch":
+    def after(self, step: int, metrics: Mapping[str, float], params: MLP) -> "Watch":
         """With one evaluation more. One that is not finite is no improvement on anything.
 
         Raises:
             ValueError: it has other metrics than those before.
         """
-        if self.metrics and list(metrics) != list(self.metrics[0]):
+        if self.names and tuple(metrics) != self.names:
             raise ValueError(
-                f"`evaluation` returned the metrics {list(metrics)} after {step} steps and {list(self.metrics[0])} "
+                f"`evaluation` returned the metrics {list(metrics)} after {step} steps and {list(self.names)} "
                 "before; return the same names in the same order each time."
             )
-        value = next(iter(metrics.values()))
-        better = math.isfinite(value) and value < self._best_value
+        values = tuple(metrics.values())
+        better = math.isfinite(values[0]) and values[0] < self._best_value
         return Watch(
             self.patience,
             (*self.evaluated, step),
-            (*self.metrics, metrics),
+            tuple(metrics),
+            (*self.metrics, values),
             step if better else self.best_step,
             (params if better else self.best) if self.patience is not None else None,
             0 if better else self.stale + 1,
@@ -116,9 +121,7 @@ class Watch(eqx.Module):
 
     @property
     def _best_value(self) -> float:
-        if self.best_step is None:
-            return math.inf
-        return next(iter(self.metrics[self.evaluated.index(self.best_step)].values()))
+        return math.inf if self.best_step is None else self.metrics[self.evaluated.index(self.best_step)][0]
 
     @property
     def is_over(self) -> bool:
@@ -127,7 +130,6 @@ class Watch(eqx.Module):
 
     def arrays(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Evaluated steps, and each metric at all of them."""
-        names = self.metrics[0] if self.metrics else {}
-        return np.array(self.evaluated, np.int64), {
-            name: np.array([metrics[name] for metrics in self.metrics]) for name in names
-        }
+        columns = zip(*self.metrics, strict=True)
+        metrics = {name: np.array(values) for name, values in zip(self.names, columns, strict=True)}
+        return np.array(self.evaluated, np.int64), metrics
