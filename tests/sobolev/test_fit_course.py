@@ -61,9 +61,7 @@ def test_held_out_samples_are_measured_at_the_start_and_after_every_chunk():
         of_gradients = (dydx - held_out.dydx) * units.x_scale[None, None] / units.y_scale[None, :, None]
         np.testing.assert_allclose(history.metrics["loss"][i], np.mean(np.asarray(errors) ** 2), rtol=1e-10)
         np.testing.assert_allclose(history.metrics["rmse_values"][i], np.sqrt(np.mean(errors**2)), rtol=1e-10)
-        np.testing.assert_allclose(
-            history.metrics["rmse_gradients"][i], np.sqrt(np.mean(of_gradients**2)), rtol=1e-10
-        )
+        np.testing.assert_allclose(history.metrics["rmse_gradients"][i], np.sqrt(np.mean(of_gradients**2)), rtol=1e-10)
     # To look changes nothing.
     assert same_bits(result.surrogate, train().surrogate)
     assert result.score == history.metrics["loss"].min()
@@ -72,9 +70,7 @@ def test_held_out_samples_are_measured_at_the_start_and_after_every_chunk():
 def test_labels_that_are_not_known_are_not_measured():
     held_out = points(7, 30)
     known = jnp.arange(30)[:, None] < 10
-    spoiled = Samples(
-        held_out.x, jnp.where(known, held_out.y, 1e3), weights=LabelWeights(y=jnp.where(known, 1.0, 0.0))
-    )
+    spoiled = Samples(held_out.x, jnp.where(known, held_out.y, 1e3), weights=LabelWeights(y=jnp.where(known, 1.0, 0.0)))
     first = jax.tree.map(lambda part: part[:10], held_out)
     found, expected = (train(evaluation=samples, steps=5).history.metrics for samples in (spoiled, first))
     np.testing.assert_allclose(found["rmse_values"], expected["rmse_values"], rtol=1e-12)

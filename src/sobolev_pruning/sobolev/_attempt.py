@@ -1,5 +1,6 @@
 """One attempt at training a network, chunk by chunk, and what is done between the chunks."""
 
+import operator
 from collections.abc import Callable
 
 import equinox as eqx
@@ -65,7 +66,7 @@ def run_attempt(
             local, told = here((weights, told), mesh)
             bad = np.flatnonzero(~np.asarray(told.finite))
             if bad.size:
-                course = course.after(local, jax.tree.map(lambda told: told[: bad[0]], told))
+                course = course.after(local, jax.tree.map(operator.itemgetter(slice(bad[0])), told))
                 return course, Failure(course.attempt, course.step, "diverged")
             course = course.after(local, told)
             reporter.update(course.step, course.losses[-1])

@@ -104,7 +104,9 @@ class Course(eqx.Module):
             ValueError: an array is missing or has another shape or type than this fit's.
         """
         best_step, patience = facts["best_step"], self.watch.patience
-        parts = self._parts() | {"best": self.weights.params if best_step is not None and patience is not None else None}
+        parts = self._parts() | {
+            "best": self.weights.params if best_step is not None and patience is not None else None
+        }
         filled = {}
         for name, part in parts.items():
             leaves, structure = jax.tree.flatten(part)

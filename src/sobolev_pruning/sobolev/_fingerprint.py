@@ -28,7 +28,7 @@ def digest(tree: PyTree) -> str:
     for leaf in jax.tree.leaves(tree):
         if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
             continue
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
         array = np.asarray(leaf)
         found.update(f"{array.dtype}{array.shape}".encode())
@@ -91,7 +91,9 @@ def _samples(task: Task) -> Callable[..., Any]:
 
 
 def _program(function: Callable[..., Any], *arguments: Any) -> str:
-    dynamic, static = eqx.partition(arguments, lambda leaf: eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct))
+    dynamic, static = eqx.partition(
+        arguments, lambda leaf: eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
+    )
     traced = jax.make_jaxpr(lambda dynamic: eqx.filter(function(*eqx.combine(dynamic, static)), eqx.is_array))(dynamic)
     written = _ADDRESS.sub("", str(traced))
     return hashlib.blake2b((written + digest(traced.consts)).encode(), digest_size=16).hexdigest()

@@ -122,9 +122,7 @@ def fit(
 
     @functools.cache
     def vitality() -> Vitality:
-        return Vitality.of(
-            reference, loss, surrogate.normalisation, jax.random.fold_in(key, VITALITY_KEY), batch_size
-        )
+        return Vitality.of(reference, loss, surrogate.normalisation, jax.random.fold_in(key, VITALITY_KEY), batch_size)
 
     course, task = begin(0, ())
     store = None

@@ -35,9 +35,7 @@ class DivergedError(ArithmeticError):
         failures: every attempt.
     """
 
-    def __init__(
-        self, step: int, surrogate: Surrogate, losses: np.ndarray, failures: tuple[Failure, ...] = ()
-    ) -> None:
+    def __init__(self, step: int, surrogate: Surrogate, losses: np.ndarray, failures: tuple[Failure, ...] = ()) -> None:
         again = f" So ended the last of {len(failures)} attempts." if len(failures) > 1 else ""
         super().__init__(
             f"training diverged: the loss or its gradient is not finite at step {step}. The parameters before that "

@@ -121,7 +121,7 @@ def fit_seeds(
         weights = Weights.start(start.network, optimizer)
         courses.append(Course(0, 0, weights, calibrated, steps_key, (), (), Watch(None), ()))
         batch_keys.append(batch_key)
-    static = eqx.filter(start.network, eqx.is_inexact_array, inverse=True)
+    static = eqx.filter(surrogate.network, eqx.is_inexact_array, inverse=True)
     task = Task(reference, courses[0].loss, units, static, optimizer, batch_size, clip_norm)
     weights, losses = _stacked([course.weights for course in courses]), _stacked([course.loss for course in courses])
     step_keys = jnp.stack([jax.random.split(course.key, steps) for course in courses])

@@ -30,7 +30,7 @@ def checked_mesh(mesh: Mesh | None, batch_size: int) -> Mesh | None:
             f"`batch_size` is {batch_size}, which the {mesh.size} devices of `mesh` cannot share evenly; make it a "
             f"multiple of {mesh.size}."
         )
-    if not jax.config.read("jax_threefry_partitionable"):
+    if not jax.threefry_partitionable.value:
         raise ValueError(
             "`mesh` needs random numbers that do not depend on the devices: set `jax_threefry_partitionable` to True."
         )

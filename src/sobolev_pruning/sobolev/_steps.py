@@ -49,12 +49,12 @@ class Weights(eqx.Module):
     """What the steps change.
 
     Attributes:
-        params: of the network.
+        params: the network with its arrays alone.
         opt_state: of the optimizer.
         running: false from the first step on whose loss or update was not finite.
     """
 
-    params: MLP
+    params: PyTree
     opt_state: PyTree
     running: Bool[Array, "..."]
 
@@ -104,12 +104,13 @@ def run_steps(weights: Weights, keys: Keys, task: Task) -> tuple[Weights, Told]:
             if task.clip_norm is not None:
                 gradient, _ = optax.clip_by_global_norm(task.clip_norm).update(gradient, optax.EmptyState())
             updates, opt_state = task.optimizer.update(gradient, weights.opt_state, weights.params)
+        rate = _learning_rate(opt_state)
         finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(updates))
         running = weights.running & finite
         # After the first bad step nothing moves any more, so the parameters before it survive.
         new, old = (optax.apply_updates(weights.params, updates), opt_state), (weights.params, weights.opt_state)
-        kept = jax.tree.map(lambda a, b: jnp.where(running, a, b), new, old)
-        return one_copy((Weights(*kept, running), Told(value, finite, _learning_rate(opt_state))), task.mesh)
+        params, opt_state = jax.tree.map(lambda a, b: jnp.where(running, a, b), new, old)
+        return one_copy((Weights(params, opt_state, running), Told(value, finite, rate)), task.mesh)
 
     return jax.lax.scan(step, weights, keys)
 
