@@ -1,6 +1,7 @@
 """Training: reproducible, interruptible, and better with derivatives."""
 
 import io
+import re
 
 import equinox as eqx
 import jax
@@ -239,14 +240,22 @@ def test_the_reporter_is_stopped_at_an_interruption(start, data):
     assert recorder.told == [("start", "fit", 10), ("update", 5), ("stop",)]
 
 
-def test_the_bar_shows_title_steps_and_loss(start, data):
+def test_the_bar_shows_title_steps_loss_and_rate(start, data):
     stream = io.StringIO()
-    train(start, DataSet(data), progress=ProgressBar(Console(file=stream, width=100)), title="a fit")
+    console = Console(file=stream, width=100, force_terminal=True)
+    train(start, DataSet(data), progress=ProgressBar(console), title="a fit")
     shown = stream.getvalue()
     assert "a fit" in shown
     assert "10/10" in shown
     assert "loss" in shown
     assert "e-0" in shown or "e+0" in shown
+    assert re.search(r"\d steps/s", shown)
+
+
+def test_the_bar_is_silent_where_there_is_no_terminal(start, data):
+    stream = io.StringIO()
+    train(start, DataSet(data), progress=ProgressBar(Console(file=stream, width=100)))
+    assert stream.getvalue() == ""
 
 
 def test_one_trace_for_each_length_of_a_chunk(start, data):
@@ -258,6 +267,9 @@ def test_one_trace_for_each_length_of_a_chunk(start, data):
 
     network = MLP.create([2, 3, 1], activation=activation, key=jax.random.key(0))
     counted = Surrogate(network, start.normalisation)
+    # The look at the outputs after a fit is traced here, and never again.
+    train(counted, DataSet(data), steps=2, steps_per_chunk=2)
+    traces.clear()
     train(counted, DataSet(data), steps=5, steps_per_chunk=5)
     once = len(traces)
     traces.clear()

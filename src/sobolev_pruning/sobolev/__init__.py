@@ -1,14 +1,24 @@
 """Training on values and derivatives."""
 
-from ._fit import DivergedError, FitResult, fit
+from ._checkpoints import Checkpoints, CheckpointWarning
+from ._fit import fit
+from ._history import CollapsedWarning, DivergedError, Failure, FitResult, History
 from ._levenberg_marquardt import fit_levenberg_marquardt
 from ._loss import AbstractLoss, SobolevLoss, ValueLoss
 from ._progress import ProgressBar, ProgressReporter, Silent
+from ._restarts import redrawn
+from ._seeds import FitResults, fit_seeds
 
 __all__ = [
     "AbstractLoss",
+    "CheckpointWarning",
+    "Checkpoints",
+    "CollapsedWarning",
     "DivergedError",
+    "Failure",
     "FitResult",
+    "FitResults",
+    "History",
     "ProgressBar",
     "ProgressReporter",
     "Silent",
@@ -16,4 +26,6 @@ __all__ = [
     "ValueLoss",
     "fit",
     "fit_levenberg_marquardt",
+    "fit_seeds",
+    "redrawn",
 ]

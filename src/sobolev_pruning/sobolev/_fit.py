@@ -1,57 +1,37 @@
 """The training loop: compiled chunks of many steps, with Python only between them."""
 
-import contextlib
-from collections.abc import Callable, Iterator
-from typing import final
+import functools
+import warnings
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, UInt32
+from jax.sharding import Mesh
+from jaxtyping import PRNGKeyArray
 
 from ..reference import AbstractReferenceModel, Samples
-from ..surrogate import MLP, Normalisation, Surrogate
+from ..surrogate import Surrogate
+from ._attempt import run_attempt, with_params
+from ._checkpoints import Checkpoints, Store
+from ._checks import as_reference, check_clip_norm, check_dimensions, check_numbers
+from ._course import Course
+from ._fingerprint import fingerprint
+from ._history import CollapsedWarning, DivergedError, Failure, FitResult
 from ._loss import AbstractLoss
 from ._progress import ProgressReporter, Silent
+from ._restarts import Vitality, redrawn
+from ._sharding import checked_mesh
+from ._steps import Task, Weights, draw_batch
+from ._watch import Evaluation, Watch, as_metrics
 
-
-class DivergedError(ArithmeticError):
-    """The loss or an update was not finite.
-
-    Attributes:
-        step: the first step, counted from zero, at which that happened.
-        surrogate: with the parameters before that step, which are finite.
-        losses: of all steps before it.
-    """
-
-    def __init__(self, step: int, surrogate: Surrogate, losses: np.ndarray) -> None:
-        super().__init__(
-            f"training diverged: the loss or its gradient is not finite at step {step}. The parameters before that "
-            "step are kept in `.surrogate`. Lower the learning rate, or look for labels that are not finite."
-        )
-        self.step = step
-        self.surrogate = surrogate
-        self.losses = losses
-
-
-@final
-class FitResult(eqx.Module):
-    """A trained surrogate and the course of its training.
-
-    Attributes:
-        surrogate: after the last step.
-        losses: of every step, `(steps,)`, in normalised units, each measured before the step's update.
-    """
-
-    surrogate: Surrogate
-    losses: np.ndarray
+# Folded into the key of a fit, beyond the numbers of its attempts.
+EVALUATION_KEY, VITALITY_KEY, _MOST_RESTARTS = 1001, 1002, 999
 
 
 def fit(
     surrogate: Surrogate,
-    reference: AbstractReferenceModel,
+    reference: AbstractReferenceModel | Samples,
     loss: AbstractLoss,
     *,
     key: PRNGKeyArray,
@@ -59,16 +39,22 @@ def fit(
     batch_size: int,
     optimizer: optax.GradientTransformation,
     steps_per_chunk: int = 250,
+    clip_norm: float | None = None,
+    evaluation: Evaluation | None = None,
+    patience: int | None = None,
+    restarts: int = 0,
+    checkpoints: Checkpoints | None = None,
+    mesh: Mesh | None = None,
     progress: ProgressReporter | None = None,
     title: str = "fit",
     on_chunk: Callable[[int, Surrogate], None] | None = None,
 ) -> FitResult:
     """Train the network of a surrogate on samples of a reference model.
 
-    Every step draws `batch_size` samples with a key of its own: fresh ones from a simulator, rows of the data from a
-    `DataSet`, labels of a teacher from a `FunctionReference`. Same key, same result. Samples are drawn inside the
-    compiled step and never leave the device. Many steps are one `lax.scan`; between those chunks Python shows
-    progress and can be interrupted.
+    Every step draws `batch_size` samples with a key of its own: fresh ones from a simulator, rows of the data from
+    `Samples` or a `DataSet`, labels of a teacher from a `FunctionReference`. Same key, same result. Samples are drawn
+    inside the compiled step and never leave the device. Many steps are one `lax.scan`; between those chunks Python
+    shows progress, evaluates, stores checkpoints and can be interrupted.
 
     Args:
         surrogate: where to start; its normalisation stays as it is.
@@ -76,115 +62,110 @@ def fit(
         loss: `ValueLoss()`, `SobolevLoss(λ₁)`, or another; calibrated on the first batch.
         key: random key of all batches.
         steps: number of updates.
-        batch_size: samples a step.
+        batch_size: samples a step, over all devices.
         optimizer: any Optax transformation, with its schedule inside.
         steps_per_chunk: updates between two looks at the progress.
-        progress: shows the course of training; nothing is shown if not given.
+        clip_norm: gradients of a larger norm are scaled down to it, before the optimizer sees them.
+        evaluation: at the start and after every chunk: held-out samples, on which the loss and the errors of values
+            and gradients are measured, or a function of the surrogate that returns one number or several by name.
+        patience: evaluations in a row that may be no better (smaller, in the first metric) than the best before; the
+            fit then ends, and returns the surrogate of its best evaluation.
+        restarts: how often to begin anew, with a network and batches from other keys, where a network diverges or
+            collapses to a constant (looked for after half of the steps and at the end; see `Failure`).
+        checkpoints: stores the whole state in a folder, and goes on from there.
+        mesh: devices, of one process or of all processes of `jax.distributed`, that share every batch evenly; each
+            holds all parameters, and the whole of a `DataSet`. Results are those of one device to rounding.
+        progress: shows the course of training; nothing is shown if not given. Of several processes, the first shows.
         title: of the progress bar.
-        on_chunk: called after every chunk with the steps done and the surrogate so far, to evaluate or to store it.
+        on_chunk: called after every chunk with the steps done and the surrogate so far, to look at it or to store it.
 
     Returns:
-        The trained surrogate and all losses.
+        The trained surrogate, all losses and evaluations, and what went wrong on the way.
 
     Raises:
-        ValueError: a number out of range, a reference of other dimensions, or labels that the loss needs and the
-            reference lacks.
-        DivergedError: the loss or an update was not finite; the error carries the last good parameters.
+        ValueError: a number out of range, a reference of other dimensions, labels that the loss needs and the
+            reference lacks, or checkpoints of another fit.
+        OSError: checkpoints cannot be written; nothing has been trained then.
+        DivergedError: the loss or an update was not finite in the last attempt; the error carries the last good
+            parameters.
+
+    Warns:
+        CollapsedWarning: the network of the last attempt is constant although its labels are not.
+        CheckpointWarning: a checkpoint was damaged, or could not be written during the training.
     """
-    if not isinstance(reference, AbstractReferenceModel):
-        raise TypeError(
-            f"`reference` is {type(reference).__name__}; it must be a reference model. Wrap samples as "
-            "`DataSet(samples)` and a function as `FunctionReference(function, inputs)`."
+    reference = as_reference(reference)
+    check_numbers(steps=steps, batch_size=batch_size, steps_per_chunk=steps_per_chunk)
+    check_dimensions(surrogate, reference)
+    check_clip_norm(clip_norm)
+    mesh = checked_mesh(mesh, batch_size)
+    if patience is not None:
+        check_numbers(patience=patience)
+        if evaluation is None:
+            raise ValueError("`patience` counts evaluations, and there are none; give `evaluation`, too.")
+    if not 0 <= restarts <= _MOST_RESTARTS:
+        raise ValueError(f"`restarts` is {restarts}; it must be from 0 to {_MOST_RESTARTS}.")
+    evaluation_key = jax.random.fold_in(key, EVALUATION_KEY)
+    reporter: ProgressReporter = Silent() if progress is None or jax.process_index() > 0 else progress
+
+    def begin(attempt: int, failures: tuple[Failure, ...]) -> tuple[Course, Task]:
+        """Before the first step of an attempt: its state, and what its steps do."""
+        start, batch_key = surrogate, key
+        if attempt:
+            network_key, batch_key = jax.random.split(jax.random.fold_in(key, attempt))
+            start = redrawn(surrogate, network_key)
+        calibration_key, batch_key = jax.random.split(batch_key)
+        calibrated = loss.calibrate(draw_batch(reference, loss, start.normalisation, calibration_key, batch_size))
+        static = eqx.filter(start.network, eqx.is_inexact_array, inverse=True)
+        task = Task(reference, calibrated, start.normalisation, static, optimizer, batch_size, clip_norm, mesh)
+        weights = Weights.start(start.network, optimizer)
+        return Course(attempt, 0, weights, calibrated, batch_key, (), (), Watch(patience), failures), task
+
+    @functools.cache
+    def vitality() -> Vitality:
+        return Vitality.of(reference, loss, surrogate.normalisation, jax.random.fold_in(key, VITALITY_KEY), batch_size)
+
+    course, task = begin(0, ())
+    store = None
+    if checkpoints is not None:
+        facts = fingerprint(
+            task,
+            surrogate.network,
+            key,
+            steps=steps,
+            steps_per_chunk=steps_per_chunk,
+            restarts=restarts,
+            patience=patience,
+            evaluation=evaluation,
         )
-    for name, number in (
-        ("steps", steps),
-        ("batch_size", batch_size),
-        ("steps_per_chunk", steps_per_chunk),
-    ):
-        if number < 1:
-            raise ValueError(f"`{name}` is {number}; it must be at least 1.")
-    widths = surrogate.network.widths
-    if (reference.dim_in, reference.dim_out) != (widths[0], widths[-1]):
-        raise ValueError(
-            f"the reference maps {reference.dim_in} inputs to {reference.dim_out} outputs, the network {widths[0]} to "
-            f"{widths[-1]}."
+        store = Store(checkpoints, facts)
+        course = store.resume(course, steps)
+    while True:
+        task = eqx.tree_at(lambda t: t.loss, task, course.loss)
+        course, failure = run_attempt(
+            course,
+            task,
+            surrogate,
+            steps=steps,
+            steps_per_chunk=steps_per_chunk,
+            metrics_of=None if evaluation is None else as_metrics(evaluation, course.loss, evaluation_key),
+            is_collapsed=lambda network: vitality().is_collapsed(network),
+            look_halfway=course.attempt < restarts,
+            on_chunk=on_chunk,
+            store=store,
+            reporter=reporter,
+            title=title if course.attempt == 0 else f"{title}, attempt {course.attempt + 1}",
         )
-    calibration_key, key = jax.random.split(key)
-    loss = loss.calibrate(_batch(reference, loss, surrogate.normalisation, calibration_key, batch_size))
-    params, static = eqx.partition(surrogate.network, eqx.is_inexact_array)
-    with _lenient():
-        state = (params, optimizer.init(params), jnp.asarray(True))
-    keys = jax.random.split(key, steps)
-    losses: list[Float[np.ndarray, " chunk"]] = []
-    reporter: ProgressReporter = Silent() if progress is None else progress
-    reporter.start(title, steps)
-    try:
-        for begin in range(0, steps, steps_per_chunk):
-            chunk = keys[begin : begin + steps_per_chunk]
-            state, (values, finite) = _run_chunk(
-                state, chunk, reference, loss, surrogate.normalisation, static, optimizer, batch_size
-            )
-            bad = np.flatnonzero(~np.asarray(finite))
-            if bad.size:
-                kept = np.concatenate([*losses, np.asarray(values)[: bad[0]]])
-                raise DivergedError(begin + int(bad[0]), _replaced(surrogate, state[0], static), kept)
-            losses.append(np.asarray(values))
-            reporter.update(begin + len(losses[-1]), losses[-1])
-            if on_chunk is not None:
-                on_chunk(begin + len(losses[-1]), _replaced(surrogate, state[0], static))
-    finally:
-        reporter.stop()
-    return FitResult(_replaced(surrogate, state[0], static), np.concatenate(losses))
-
-
-@eqx.filter_jit
-def _batch(
-    reference: AbstractReferenceModel, loss: AbstractLoss, units: Normalisation, key: PRNGKeyArray, batch_size: int
-) -> Samples:
-    """Normalised samples with the derivatives that the loss asks for."""
-    directions = loss.directions(units)
-    if directions is None:
-        return units.normalise(reference.sample(key, batch_size))
-    return units.normalise(reference.sample(key, batch_size, directions=directions))
-
-
-# On the level of the module, so that another fit of the same shapes with the same optimizer does not compile again.
-@eqx.filter_jit
-def _run_chunk(
-    state: tuple[MLP, optax.OptState, Bool[Array, ""]],
-    keys: Key[Array, " chunk"] | UInt32[Array, "chunk _"],
-    reference: AbstractReferenceModel,
-    loss: AbstractLoss,
-    units: Normalisation,
-    static: MLP,
-    optimizer: optax.GradientTransformation,
-    batch_size: int,
-):
-    """One step for each key; returns the state, and for each step the loss and whether it was finite."""
-
-    def step(state, key):
-        params, opt_state, running = state
-        batch = _batch(reference, loss, units, key, batch_size)
-        directions_key = jax.random.fold_in(key, 1)
-        value, gradient = jax.value_and_grad(lambda p: loss(eqx.combine(p, static), batch, key=directions_key))(params)
-        with _lenient():
-            updates, new_opt_state = optimizer.update(gradient, opt_state, params)
-        finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(updates))
-        running = running & finite
-        # After the first bad step nothing moves any more, so the parameters before it survive.
-        new = (optax.apply_updates(params, updates), new_opt_state)
-        params, opt_state = jax.tree.map(lambda a, b: jnp.where(running, a, b), new, (params, opt_state))
-        return (params, opt_state, running), (value, finite)
-
-    return jax.lax.scan(step, state, keys)
-
-
-@contextlib.contextmanager
-def _lenient() -> Iterator[None]:
-    """JAX's default promotion, also where the user made it strict: Optax raises floats to integer powers."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
-def _replaced(surrogate: Surrogate, params: MLP, static: MLP) -> Surrogate:
-    return Surrogate(eqx.combine(params, static), surrogate.normalisation, surrogate.provenance)
+        if failure is None or course.attempt == restarts:
+            break
+        course, task = begin(course.attempt + 1, (*course.failures, failure))
+    trained = with_params(surrogate, course.params, task)
+    if failure is not None and failure.reason == "diverged":
+        raise DivergedError(failure.step, trained, course.history().losses, (*course.failures, failure))
+    if failure is not None:
+        warnings.warn(
+            f"the network collapsed: after {failure.step} steps an output is constant, though the inputs explain a "
+            "part of its labels. Lower the learning rate, use a smooth activation, or allow `restarts`.",
+            CollapsedWarning,
+            stacklevel=2,
+        )
+    return FitResult(trained, course.history(), failure, course.failures)

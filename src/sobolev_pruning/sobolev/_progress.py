@@ -8,9 +8,12 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 
 @runtime_checkable
@@ -46,9 +49,9 @@ class Silent:
 
 @final
 class ProgressBar:
-    """A bar on standard error with steps, loss and remaining time.
+    """A bar on standard error with steps, loss, steps a second and remaining time.
 
-    Where standard error is no terminal, nothing is drawn until the fit has ended, and then one line.
+    Where standard error is no terminal, nothing is shown.
 
     Args:
         console: where to draw; standard error if not given.
@@ -65,8 +68,10 @@ class ProgressBar:
             BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]}"),
+            _Rate(),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=self._console,
+            disable=not self._console.is_terminal,
         )
         self._task = self._progress.add_task(title, total=n_steps, loss="–")
         self._progress.start()
@@ -81,3 +86,13 @@ class ProgressBar:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+@final
+class _Rate(ProgressColumn):
+    """Steps a second of late; the first chunk, which compiles, does not count."""
+
+    def render(self, task: Task) -> Text:
+        """Three digits, once two chunks are done."""
+        rate = task.finished_speed or task.speed
+        return Text("– steps/s" if rate is None else f"{float(f'{rate:.3g}'):,g} steps/s")

@@ -1,0 +1,235 @@
+"""Checkpoints of a fit, written by Orbax: whole or not at all, and known by the fit that they belong to.
+
+A checkpoint is a folder that Orbax writes under a temporary name and renames when it is complete, so a process that is
+killed leaves the ones before it as they are. They hold arrays and JSON; nothing in them is executed when they are read.
+"""
+
+import json
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from ._course import Course
+from ._fingerprint import digest
+
+_NAME = re.compile(r"fit-\d{3}-\d{12}")
+_FORMAT = 1
+# What Orbax's own files take beside the arrays, generously.
+_OVERHEAD = 2**20
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be written, or could not be read and an older one was taken."""
+
+
+@final
+class Checkpoints(eqx.Module):
+    """Where and how often `fit` stores its whole state.
+
+    A fit with the same arguments and the same folder goes on from the newest checkpoint, and ends with the same bits as
+    one that was never interrupted. In a folder that holds another fit's it refuses to start. A fit that has ended is
+    read back.
+
+    Attributes:
+        folder: for this fit alone; made if it is missing. Several processes of one fit must all see it.
+        every: steps between two checkpoints, rounded up to whole chunks.
+        keep: how many are kept; with at least two, a damaged one is not the last.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+
+    folder: Path = eqx.field(static=True, converter=Path)
+    every: int = eqx.field(static=True, default=1000)
+    keep: int = eqx.field(static=True, default=2)
+
+    def __check_init__(self) -> None:
+        for name in ("every", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 1.")
+
+
+@final
+class Store:
+    """The checkpoints of one fit.
+
+    Args:
+        checkpoints: where and how often.
+        fingerprint: of the fit.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, fingerprint: Mapping[str, Any]) -> None:
+        self._folder = Path(os.path.abspath(checkpoints.folder))
+        self._every, self._keep = checkpoints.every, checkpoints.keep
+        self._fingerprint = dict(fingerprint)
+        self._last: tuple[int, int] | None = None
+
+    def resume(self, start: Course, n_steps: int) -> Course:
+        """The newest course that can be read, or `start` if there is none, which is then stored.
+
+        Args:
+            start: before the first step.
+            n_steps: of the whole fit, whose losses must find room as well.
+
+        Raises:
+            ValueError: the folder belongs to another fit, or none of its checkpoints can be read.
+            OSError: the folder cannot be written to, or has too little room.
+        """
+        self._prepare(start, n_steps)
+        found = self._newest_first()
+        for path in found:
+            try:
+                fingerprint, arrays, facts = _read(path)
+            # Orbax and its parts raise almost anything at a damaged file.
+            except Exception as error:
+                warnings.warn(
+                    f"the checkpoint {path} cannot be read ({type(error).__name__}: {_first_line(error)}); the one "
+                    "before it is tried.",
+                    CheckpointWarning,
+                    stacklevel=3,
+                )
+                continue
+            self._compare(path, fingerprint)
+            course = start.unpacked(arrays, facts)
+            self._last = (course.attempt, course.step)
+            return course
+        if found:
+            raise ValueError(
+                f"none of the {len(found)} checkpoints in {self._folder} can be read; remove the folder to start anew."
+            )
+        try:
+            self._write(start)
+        except Exception as error:
+            raise OSError(
+                f"no checkpoint can be written to {self._folder} ({type(error).__name__}: {_first_line(error)}); "
+                "nothing has been trained. Give `Checkpoints` a folder on another disk."
+            ) from error
+        return start
+
+    def save(self, course: Course, *, ended: bool = False) -> None:
+        """Store a course if it is time for it, and then remove the oldest beyond those that are kept.
+
+        Where that fails there is a warning and the fit goes on: it holds all in memory, the last good checkpoint is as
+        it was, and the next one is tried when it is due.
+        """
+        now = (course.attempt, course.step)
+        if self._last == now or not (ended or self._is_due(course)):
+            return
+        try:
+            self._write(course)
+        except Exception as error:
+            warnings.warn(
+                f"no checkpoint was written after {course.step} steps ({type(error).__name__}: {_first_line(error)}); "
+                f"those before are kept in {self._folder}. Make room on the disk.",
+                CheckpointWarning,
+                stacklevel=3,
+            )
+
+    def _is_due(self, course: Course) -> bool:
+        if self._last is None or self._last[0] != course.attempt:
+            return True
+        return course.step - self._last[1] >= self._every
+
+    def _prepare(self, start: Course, n_steps: int) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self._folder, os.W_OK | os.X_OK):
+                raise PermissionError("permission denied")
+        except OSError as error:
+            raise OSError(
+                f"checkpoints cannot be written to {self._folder} ({error}); nothing has been trained. Give "
+                "`Checkpoints` a folder that can be written to."
+            ) from error
+        # What a killed process left unfinished; Orbax names it after the checkpoint it was to become.
+        if jax.process_index() == 0:
+            for path in self._folder.iterdir():
+                if _NAME.match(path.name) and not _NAME.fullmatch(path.name):
+                    shutil.rmtree(path, ignore_errors=True)
+        arrays, _ = start.packed()
+        n_bytes = sum(array.nbytes for array in arrays.values())
+        best = sum(leaf.nbytes for leaf in jax.tree.leaves(start.weights.params))
+        # One more than is kept exists while it is written.
+        wanted = (self._keep + 1) * (n_bytes + best + 16 * n_steps + _OVERHEAD)
+        free = shutil.disk_usage(self._folder).free
+        if free < wanted:
+            raise OSError(
+                f"{self._folder} has {free / 2**20:.1f} MiB left, and {self._keep + 1} checkpoints take up to "
+                f"{wanted / 2**20:.1f} MiB; nothing has been trained. Make room, or keep fewer."
+            )
+
+    def _newest_first(self) -> list[Path]:
+        return sorted((path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+
+    def _compare(self, path: Path, stored: Mapping[str, Any]) -> None:
+        names = [name for name in self._fingerprint if stored.get(name) != self._fingerprint[name]]
+        if names:
+            different = ", ".join(f"`{name}`{self._difference(name, stored.get(name))}" for name in names)
+            raise ValueError(
+                f"the checkpoint {path} belongs to another fit, with a different {different}. Resume with the same "
+                "arguments, or give each fit a folder of its own."
+            )
+
+    def _difference(self, name: str, stored: Any) -> str:
+        """Numbers can be told; digests tell nothing."""
+        mine = self._fingerprint[name]
+        return f" ({stored} there, {mine} here)" if isinstance(mine, int) and isinstance(stored, int) else ""
+
+    def _write(self, course: Course) -> None:
+        import orbax.checkpoint as ocp
+
+        arrays, facts = course.packed()
+        # Checked before any of it is believed: a rename may reach the disk before what it renames.
+        about = {"format": _FORMAT, "digest": digest(arrays), "fingerprint": self._fingerprint, "facts": facts}
+        path = self._folder / f"fit-{course.attempt:03d}-{course.step:012d}"
+        try:
+            with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+                # Over one of that name, which could not be read, or this fit would not have come here again.
+                checkpointer.save(
+                    path,
+                    args=ocp.args.Composite(
+                        arrays=ocp.args.StandardSave(arrays), about=ocp.args.JsonSave({"text": json.dumps(about)})
+                    ),
+                    force=True,
+                )
+        except BaseException:
+            for draft in self._folder.glob(f"{path.name}.*"):
+                shutil.rmtree(draft, ignore_errors=True)
+            raise
+        self._last = (course.attempt, course.step)
+        if jax.process_index() == 0:
+            # Newer ones are those that could not be read; they are not this fit's to count.
+            for old in [other for other in self._newest_first() if other.name <= path.name][self._keep :]:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any]]:
+    """Fingerprint, arrays and facts of a checkpoint.
+
+    Raises:
+        ValueError: it is not whole.
+    """
+    import orbax.checkpoint as ocp
+
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        found = checkpointer.restore(
+            path, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(), about=ocp.args.JsonRestore())
+        )
+    about = json.loads(found["about"]["text"])
+    if about["format"] != _FORMAT:
+        raise ValueError(f"its format is {about['format']}, and this version reads {_FORMAT}")
+    arrays = {name: np.asarray(array) for name, array in found["arrays"].items()}
+    if digest(arrays) != about["digest"]:
+        raise ValueError("its arrays are not those that were written")
+    return about["fingerprint"], arrays, about["facts"]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:200]
