@@ -54,9 +54,7 @@ def drawn(directions, key, gradients, hessians):
 
 def draw(directions, n=3, m=2, d=5, seed=0):
     keys = jax.random.split(jax.random.key(100 + seed))
-    return drawn(
-        directions, jax.random.key(seed), jax.random.normal(keys[0], (n, m, d)), symmetric(keys[1], n, m, d)
-    )
+    return drawn(directions, jax.random.key(seed), jax.random.normal(keys[0], (n, m, d)), symmetric(keys[1], n, m, d))
 
 
 def z_scores(parts, expected):
@@ -101,7 +99,9 @@ def test_keys_decide_and_samples_differ(directions):
 @pytest.mark.parametrize("count", [1, 3, 5])
 def test_frames_are_orthonormal(count):
     v = draw(Orthonormal(count))
-    np.testing.assert_allclose(v @ jnp.swapaxes(v, 1, 2) / 5, np.broadcast_to(np.eye(count), (3, count, count)), atol=1e-14)
+    np.testing.assert_allclose(
+        v @ jnp.swapaxes(v, 1, 2) / 5, np.broadcast_to(np.eye(count), (3, count, count)), atol=1e-14
+    )
 
 
 @pytest.mark.parametrize("directions", ALL.values(), ids=ALL.keys())
@@ -162,9 +162,7 @@ def test_leading_curvature_finds_a_subspace_of_low_rank(m):
     sizes = jnp.asarray([[5.0, -2.0], [1.0, 1.0], [-3.0, 4.0]])[:m]
     hessians = jnp.einsum("nkd,mk,nke->nmde", frames, sizes, frames)
     v = drawn(LeadingCurvature(2, oversampling=1), jax.random.key(7), jnp.zeros((n, m, d)), hessians) / math.sqrt(2)
-    np.testing.assert_allclose(
-        jnp.einsum("nkd,nke->nde", v, v), jnp.einsum("nkd,nke->nde", frames, frames), atol=1e-9
-    )
+    np.testing.assert_allclose(jnp.einsum("nkd,nke->nde", v, v), jnp.einsum("nkd,nke->nde", frames, frames), atol=1e-9)
 
 
 def test_iterations_turn_towards_the_leading_direction():
