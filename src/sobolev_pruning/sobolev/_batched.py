@@ -54,7 +54,10 @@ def derivatives(
     """
     # The second order is of every output, so at order 2 whole Jacobians are there anyway.
     seeds = cotangents if order < 2 else None
-    found = (_of_mlp if isinstance(network, MLP) else _of_any)(network, x, order, seeds, directions)
+    if isinstance(network, MLP):
+        found = _of_mlp(network, x, order, seeds, directions)
+    else:
+        found = _of_any(network, x, order, seeds, directions)
     if order == 2 and cotangents is not None:
         along = jnp.einsum("dmn,ncm->dcn", found.gradients, cotangents)
         return Derivatives(found.values, along, found.products)
@@ -78,45 +81,55 @@ def _of_mlp(
     if order == 0:
         return Derivatives(values)
 
-    # Adjoints of the nodes of each layer, (width, c, n). Those of the last hidden layer are the same at every sample
-    # unless the cotangents differ; an axis of length one stands for all.
+    # Adjoints of the nodes of each layer, (width, *c, n). Those of the last hidden layer are the same at every sample
+    # unless the cotangents differ; an axis of length one stands for all. A single output has no axis c at all:
+    # XLA:CPU 0.10 reduces arrays with a needless axis of length one up to a hundred times slower.
+    c = last.weight.shape[0] if cotangents is None else cotangents.shape[1]
+    c_axes = int(c > 1)
     if cotangents is None:
         adjoint = last.weight.T[:, :, None]
     else:
         adjoint = _times(last.weight.T, cotangents.T)
+    adjoint = adjoint if c_axes else adjoint[:, 0]
     adjoints = []
     for layer, slope in zip(hidden[::-1], slopes[::-1], strict=True):
         adjoints.append(adjoint)
-        adjoint = _times(layer.weight.T, slope[:, None] * adjoint)
-    c = adjoint.shape[1]
-    gradients = jnp.broadcast_to(adjoint, (x.shape[1], c, x.shape[0]))
+        adjoint = _times(layer.weight.T, _spread(slope, c_axes) * adjoint)
+    (n, d), adjoint = x.shape, adjoint.reshape(x.shape[1], c, -1)
+    gradients = jnp.broadcast_to(adjoint, (d, c, n))
     if order == 1:
         return Derivatives(values, gradients)
 
     assert directions is not None
     k = directions.shape[1]
     # Tangents of the nodes before their activation, (width, k, n); then the tangents of the adjoints along the same
-    # directions, (width, c, k, n), which start from zero since the last layer is affine.
+    # directions, (width, *c, k, n), which start from zero since the last layer is affine.
     tangent, tangents = directions.T, []
     for layer, slope in zip(hidden, slopes, strict=True):
         tangents.append(_times(layer.weight, tangent))
-        tangent = slope[:, None] * tangents[-1]
+        tangent = _spread(slope, 1) * tangents[-1]
     moved = None
-    for layer, slope, bend, before, adjoint in zip(
+    for layer, slope, bend, tangent, adjoint in zip(
         hidden[::-1], slopes[::-1], bends[::-1], tangents[::-1], adjoints, strict=True
     ):
-        before_activation = (bend[:, None] * adjoint)[:, :, None] * before[:, None]
+        bent = jnp.expand_dims(_spread(bend, c_axes) * adjoint, -2)
+        before = bent * (tangent[:, None] if c_axes else tangent)
         if moved is not None:
-            before_activation = before_activation + slope[:, None, None] * moved
-        moved = _times(layer.weight.T, before_activation)
+            before = before + _spread(slope, c_axes + 1) * moved
+        moved = _times(layer.weight.T, before)
     if moved is None:
-        moved = jnp.zeros((x.shape[1], c, k, x.shape[0]), values.dtype)
-    return Derivatives(values, gradients, moved)
+        moved = jnp.zeros((d, c, k, n), values.dtype)
+    return Derivatives(values, gradients, moved.reshape(d, c, k, n))
+
+
+def _spread(nodes: Float[Array, "width n"], n_axes: int) -> Float[Array, "width *ones n"]:
+    """The same for every output or direction, whose axes stand between features and samples."""
+    return jnp.expand_dims(nodes, tuple(range(1, n_axes + 1)))
 
 
 def _times(weight: Float[Array, "p q"], nodes: Float[Array, "q *rest"]) -> Float[Array, "p *rest"]:
     """One matrix product, whatever stands behind the features; a sharded axis of samples stays as it is."""
-    return jnp.tensordot(weight, nodes, 1)
+    return (weight @ nodes.reshape(nodes.shape[0], -1)).reshape(-1, *nodes.shape[1:])
 
 
 def _activated(activation: Callable[[Array], Array], z: Float[Array, "width n"], order: int):
@@ -153,8 +166,10 @@ def _of_any(
     if order == 1:
         return Derivatives(*jax.vmap(with_gradients, out_axes=-1)(x, cotangents))
 
+    assert directions is not None
+
     def with_products(x: Float[Array, " d"], v: Float[Array, "k d"]):
-        found, along = jax.linearize(lambda x: with_gradients(x, None), x)
-        return *found, jax.vmap(along, out_axes=-1)(v)[1]
+        (y, gradients), along = jax.linearize(lambda x: with_gradients(x, None), x)
+        return y, gradients, jax.vmap(along, out_axes=-1)(v)[1]
 
     return Derivatives(*jax.vmap(with_products, out_axes=-1)(x, directions))
