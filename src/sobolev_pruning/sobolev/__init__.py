@@ -1,7 +1,9 @@
 """Training on values and derivatives."""
 
-from ._checkpoints import Checkpoints, CheckpointWarning
-from ._fit import fit
+from ._balance import AbstractBalance, GeometricMean, LabelNoise, LabelScale
+from ._checkpoints import CheckpointWarning, Checkpoints
+from ._curvature import NoisyCurvatureWarning
+from ._fit import DivergedError, FitResult, fit
 from ._history import CollapsedWarning, DivergedError, Failure, FitResult, History
 from ._levenberg_marquardt import fit_levenberg_marquardt
 from ._loss import AbstractLoss, SobolevLoss, ValueLoss
@@ -10,6 +12,7 @@ from ._restarts import redrawn
 from ._seeds import FitResults, fit_seeds
 
 __all__ = [
+    "AbstractBalance",
     "AbstractLoss",
     "CheckpointWarning",
     "Checkpoints",
@@ -18,7 +21,11 @@ __all__ = [
     "Failure",
     "FitResult",
     "FitResults",
+    "GeometricMean",
     "History",
+    "LabelNoise",
+    "LabelScale",
+    "NoisyCurvatureWarning",
     "ProgressBar",
     "ProgressReporter",
     "Silent",
