@@ -4,11 +4,13 @@ from ._bachelier import BachelierBasket
 from ._dataset import DataSet
 from ._directions import AbstractDirections, HessianProduct, Rademacher
 from ._function import FunctionReference
+from ._mapped import MappedDataSet
 from ._payoff import call, smoothed_call
 from ._points import read_points
 from ._reference_model import AbstractReferenceModel, AbstractReferenceWithTruth
 from ._samples import CotangentProducts, HessianProducts, LabelWeights, Samples
 from ._spots import Mixture, ModelLaw, SpotLaw, UniformCube, published_cube_width
+from ._tables import read_table, stream_table, table_columns
 
 __all__ = [
     "AbstractDirections",
@@ -21,6 +23,7 @@ __all__ = [
     "HessianProduct",
     "HessianProducts",
     "LabelWeights",
+    "MappedDataSet",
     "Mixture",
     "ModelLaw",
     "Rademacher",
@@ -30,5 +33,8 @@ __all__ = [
     "call",
     "published_cube_width",
     "read_points",
+    "read_table",
     "smoothed_call",
+    "stream_table",
+    "table_columns",
 ]
