@@ -45,7 +45,7 @@ def test_value_loss(m):
 @pytest.mark.parametrize(("weight", "scale"), [(1.0, 1.0), (0.3, 2.5)])
 def test_sobolev_loss(m, weight, scale):
     network, samples = problem(m=m)
-    loss = SobolevLoss(weight, jnp.asarray(scale))
+    loss = SobolevLoss(weight, gradient_scale=jnp.asarray(scale))
     np.testing.assert_allclose(
         eqx.filter_jit(loss)(network, samples), by_hand(network, samples, weight, scale), rtol=1e-12
     )

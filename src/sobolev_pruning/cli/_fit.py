@@ -261,7 +261,7 @@ def _warnings_as_lines(console: Console) -> Iterator[None]:
 
 
 def _judgement(surrogate, samples, outputs: Sequence[str]):
-    """R² and errors of the values and gradients of every output, against the labels of rows that were not trained on."""
+    """R² and errors of values and gradients of every output, against the labels of rows that were not trained on."""
     import jax
     from rich.box import SIMPLE_HEAD
     from rich.table import Table

@@ -1,9 +1,12 @@
 """Reference models: what a surrogate learns from. Knows nothing of networks or training."""
 
 from ._bachelier import BachelierBasket
+from ._cotangents import Cotangents, vjps
 from ._dataset import DataSet
-from ._directions import AbstractDirections, HessianProduct, Rademacher
+from ._directions import AbstractDirections, Axes, Gaussian, HessianProduct, InUnits, Orthonormal, Rademacher
 from ._function import FunctionReference
+from ._laws import NormalLaw, SobolBox, UniformBox
+from ._leading_directions import LeadingCurvature, PrincipalComponents
 from ._mapped import MappedDataSet
 from ._payoff import call, smoothed_call
 from ._points import read_points
@@ -16,19 +19,29 @@ __all__ = [
     "AbstractDirections",
     "AbstractReferenceModel",
     "AbstractReferenceWithTruth",
+    "Axes",
     "BachelierBasket",
     "CotangentProducts",
+    "Cotangents",
     "DataSet",
     "FunctionReference",
+    "Gaussian",
     "HessianProduct",
     "HessianProducts",
+    "InUnits",
     "LabelWeights",
+    "LeadingCurvature",
     "MappedDataSet",
     "Mixture",
     "ModelLaw",
+    "NormalLaw",
+    "Orthonormal",
+    "PrincipalComponents",
     "Rademacher",
     "Samples",
+    "SobolBox",
     "SpotLaw",
+    "UniformBox",
     "UniformCube",
     "call",
     "published_cube_width",
@@ -37,4 +50,5 @@ __all__ = [
     "smoothed_call",
     "stream_table",
     "table_columns",
+    "vjps",
 ]

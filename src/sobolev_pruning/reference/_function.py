@@ -3,31 +3,41 @@
 from collections.abc import Callable
 from typing import final
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._directions import AbstractDirections
+from ._cotangents import AT_ONCE, Cotangents, vjps
+from ._directions import AbstractDirections, HessianProduct
+from ._laws import UniformBox
 from ._reference_model import AbstractReferenceWithTruth
 from ._samples import HessianProducts, Samples
-
-_AT_ONCE = 1024
 
 
 @final
 class FunctionReference(AbstractReferenceWithTruth):
-    """Labels from a deterministic function: values and Jacobians by reverse-mode AD.
+    """Labels from a deterministic function: values, and derivatives by AD.
 
     With a trained `Surrogate` as the function, this is the teacher of a smaller network ("NN data" in Kichler et al.,
     2024). The labels are free of sampling noise; the teacher's own error stays in them.
 
+    Whole Jacobians take m reverse sweeps or d forward ones, whichever is fewer; where both are many, `cotangents` asks
+    for k random combinations of the rows.
+
     Attributes:
         function: one sample in, one sample out, `(d,) -> (m,)`. Any pytree that can be called, such as a network.
-        inputs: draws inputs, `(key, n) -> (n, d)`.
+        inputs: draws inputs, `(key, n) -> (n, d)`, such as `UniformBox(lower, upper)`.
+        cotangents: `None` for whole Jacobians; `Cotangents(k)` for `Samples.vjps` in their place.
+
+    Raises:
+        TypeError: the function or the inputs cannot be called.
     """
 
     function: Callable[[Float[Array, " d"]], Float[Array, " m"]]
     inputs: Callable[[PRNGKeyArray, int], Float[Array, "n d"]]
+    cotangents: Cotangents | None = None
 
     def __check_init__(self) -> None:
         for name in ("function", "inputs"):
@@ -36,6 +46,34 @@ class FunctionReference(AbstractReferenceWithTruth):
                     f"`{name}` is {type(getattr(self, name)).__name__}; it must be a function. Samples that "
                     "are already there are a `DataSet`."
                 )
+
+    @classmethod
+    def over(
+        cls,
+        function: Callable[[Float[Array, " d"]], Float[Array, "..."]],
+        lower: Float[Array, " d"] | Float[np.ndarray, " d"],
+        upper: Float[Array, " d"] | Float[np.ndarray, " d"],
+        *,
+        cotangents: Cotangents | None = None,
+    ) -> "FunctionReference":
+        """A function over a box, sampled uniformly.
+
+        Args:
+            function: one sample in, one sample out, `(d,) -> (m,)`, or a scalar, which becomes one output.
+            lower, upper: ends of the box, `(d,)`, in physical units.
+            cotangents: see the class.
+
+        Raises:
+            ValueError: the box is empty or not finite, or the function returns an array of another rank.
+        """
+        inputs = UniformBox(lower, upper)
+        if callable(function):
+            y = jax.eval_shape(function, jax.ShapeDtypeStruct(inputs.lower.shape, inputs.lower.dtype))
+            if getattr(y, "shape", None) == ():
+                function = _OneOutput(function)
+        reference = cls(function, inputs, cotangents)
+        _ = reference.dim_out
+        return reference
 
     @property
     def dim_in(self) -> int:
@@ -47,6 +85,8 @@ class FunctionReference(AbstractReferenceWithTruth):
         """Number of outputs, m."""
         x = self._x_struct()
         y = jax.eval_shape(self.function, jax.ShapeDtypeStruct(x.shape[1:], x.dtype))
+        if not isinstance(y, jax.ShapeDtypeStruct):
+            raise ValueError(f"`function` returns {type(y).__name__} for one sample; it must be an array, (m,).")
         if len(y.shape) != 1:
             raise ValueError(
                 f"`function` returns shape {y.shape} for one sample; it must be (m,). Wrap a scalar function as "
@@ -63,32 +103,75 @@ class FunctionReference(AbstractReferenceWithTruth):
         return x
 
     def sample(self, key: PRNGKeyArray, n: int, *, directions: AbstractDirections | None = None) -> Samples:
-        """Values `(n, m)` and Jacobians `(n, m, d)` at `n` inputs drawn with `key`; Hessians along directions."""
+        """Values `(n, m)` and Jacobians `(n, m, d)` at `n` inputs drawn with `key`; Hessians along directions.
+
+        The products of one sample share the linearisation of its Jacobian, so that each costs one tangent of it.
+
+        Raises:
+            ValueError: second derivatives of a reference with `cotangents`.
+        """
         _ = self.dim_out  # refuses functions of other shapes, by name
         x = self.inputs(key, n)
+        further_key = jax.random.fold_in(key, 1)
+        if self.cotangents is not None:
+            if directions is not None:
+                raise ValueError(
+                    "`cotangents` are set, and second derivatives of every output are asked for; leave `cotangents` at "
+                    "None, or train on values and gradients."
+                )
+            y, products = vjps(self.function, x, further_key, self.cotangents)
+            return Samples(x, y, vjps=products)
+        if directions is None:
+            # Some at a time: the intermediate values of a large network at all samples would not fit into memory.
+            y, dydx = jax.lax.map(self._value_and_jacobian, x, batch_size=min(n, AT_ONCE))
+            return Samples(x, y, dydx)
+        y, dydx, products = self._linearised(x)
+        v = directions.draw(further_key, dydx, products)
+        return Samples(x, y, dydx, hvps=HessianProducts(v, products(v)))
 
-        def value_and_jacobian(x: Float[Array, " d"]):
+    def _value_and_jacobian(self, x: Float[Array, " d"]) -> tuple[Float[Array, " m"], Float[Array, "m d"]]:
+        (d,) = x.shape
+        if jax.eval_shape(self.function, x).shape[0] <= d:
             y, pullback = jax.vjp(self.function, x)
             (dydx,) = jax.vmap(pullback)(jnp.eye(y.shape[0], dtype=y.dtype))
             return y, dydx
+        y, tangent = jax.linearize(self.function, x)
+        return y, jax.vmap(tangent, out_axes=1)(jnp.eye(d, dtype=x.dtype))
 
-        # Some at a time: the intermediate values of a large network at all samples would not fit into memory.
-        y, dydx = jax.lax.map(value_and_jacobian, x, batch_size=min(n, _AT_ONCE))
-        if directions is None:
-            return Samples(x, y, dydx)
+    def _linearised(self, x: Float[Array, "n d"]) -> tuple[Float[Array, "n m"], Float[Array, "n m d"], HessianProduct]:
+        """Values, Jacobians, and a function that multiplies the Hessians by directions."""
+        n, _ = x.shape
+        if n <= AT_ONCE:
+            # All calls of the function, of the directions and of the labels, share what was computed here.
+            (y, dydx), tangent = jax.linearize(jax.vmap(self._value_and_jacobian), x)
+            return y, dydx, jax.vmap(lambda v: tangent(v)[1], in_axes=1, out_axes=2)
 
         def products(v: Float[Array, "n k d"]) -> Float[Array, "n m k d"]:
             def at_sample(sample: tuple[Float[Array, " d"], Float[Array, "k d"]]) -> Float[Array, "m k d"]:
                 x, v = sample
-                _, tangent = jax.linearize(jax.jacrev(self.function), x)
-                return jnp.moveaxis(jax.vmap(tangent)(v), 0, 1)
+                _, tangent = jax.linearize(lambda x: self._value_and_jacobian(x)[1], x)
+                return jax.vmap(tangent, out_axes=1)(v)
 
-            return jax.lax.map(at_sample, (x, v), batch_size=min(n, _AT_ONCE))
+            return jax.lax.map(at_sample, (x, v), batch_size=AT_ONCE)
 
-        v = directions.draw(jax.random.fold_in(key, 1), dydx, products)
-        return Samples(x, y, dydx, hvps=HessianProducts(v, products(v)))
+        y, dydx = jax.lax.map(self._value_and_jacobian, x, batch_size=AT_ONCE)
+        return y, dydx, products
 
     def truth(self, x: Float[Array, "n d"]) -> Samples:
-        """Values, Jacobians and Hessians of the function at `x`."""
-        jacobian = jax.jacrev(self.function)
-        return Samples(x, jax.vmap(self.function)(x), jax.vmap(jacobian)(x), jax.vmap(jax.jacfwd(jacobian))(x))
+        """Values, Jacobians and Hessians of the function at `x`, whatever `cotangents` are."""
+
+        def at_sample(x: Float[Array, " d"]):
+            y, dydx = self._value_and_jacobian(x)
+            return y, dydx, jax.jacfwd(lambda x: self._value_and_jacobian(x)[1])(x)
+
+        return Samples(x, *jax.vmap(at_sample)(x))
+
+
+@final
+class _OneOutput(eqx.Module):
+    """A scalar function as one of a single output."""
+
+    function: Callable[[Float[Array, " d"]], Float[Array, ""]]
+
+    def __call__(self, x: Float[Array, " d"]) -> Float[Array, " m"]:
+        return jnp.asarray(self.function(x))[None]

@@ -1,16 +1,25 @@
 """Losses on values and derivatives, all of a batch in normalised units."""
 
 import abc
+import dataclasses
 import math
 from typing import final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..reference import AbstractDirections, Samples
-from ..surrogate import MLP, Normalisation
+from ..reference import AbstractDirections, Axes, InUnits, Rademacher, Samples
+from ..surrogate import Normalisation
+from ._balance import AbstractBalance, LabelScale
+from ._batched import Network, derivatives
+from ._curvature import check_has_curvature, is_rounding, warn_of_noise
+from ._labels import Labels, curvature_labels, gradient_labels, mean_square, value_labels
+
+# Up to here the whole Hessian costs no more than four directions.
+_WHOLE_UP_TO = 4
 
 
 class AbstractLoss(eqx.Module):
@@ -32,7 +41,7 @@ class AbstractLoss(eqx.Module):
         """Of the second derivatives to ask the reference for, in physical units; None to ask for none."""
 
     @abc.abstractmethod
-    def residuals(self, network: MLP, samples: Samples, *, key: PRNGKeyArray | None = None) -> Float[Array, "n k"]:
+    def residuals(self, network: Network, samples: Samples, *, key: PRNGKeyArray | None = None) -> Float[Array, "n k"]:
         """Weighted residuals of every sample, whose mean squared norm is the loss.
 
         Args:
@@ -41,92 +50,156 @@ class AbstractLoss(eqx.Module):
             key: random key of this batch, for a loss that draws directions.
         """
 
-    def __call__(self, network: MLP, samples: Samples, *, key: PRNGKeyArray | None = None) -> Float[Array, ""]:
-        """Mean loss over the batch, in squared deviations of the outputs."""
-        return _mean_square(self.residuals(network, samples, key=key))
+    @abc.abstractmethod
+    def __call__(self, network: Network, samples: Samples, *, key: PRNGKeyArray | None = None) -> Float[Array, ""]:
+        """Mean loss over the batch, in squared deviations of the outputs; arguments as of `residuals`."""
 
 
 @final
 class ValueLoss(AbstractLoss):
-    """Mean squared error of the values, `1/n Σ ‖y − f(x)‖²`: vanilla training."""
+    """Mean squared error of the values, `1/n Σ ‖y − f(x)‖²`: vanilla training.
+
+    With weights, `m / K Σ w (y − f(x))²` over the K values that are known, those of positive weight.
+    """
 
     def calibrate(self, samples: Samples) -> "ValueLoss":
-        """Nothing to learn."""
+        """Nothing to learn, but weights that leave no value are refused."""
+        value_labels(samples).check()
         return self
 
     def directions(self, units: Normalisation) -> AbstractDirections | None:
         """None: no second derivatives."""
         return None
 
-    def residuals(self, network: MLP, samples: Samples, *, key: PRNGKeyArray | None = None) -> Float[Array, "n k"]:
-        """Errors of the values, `(n, m)`."""
-        return jax.vmap(network)(samples.x) - samples.y
+    def residuals(self, network: Network, samples: Samples, *, key: PRNGKeyArray | None = None) -> Float[Array, "n k"]:
+        """Weighted errors of the values, `(n, m)`."""
+        return value_labels(samples).differences(derivatives(network, samples.x, order=0).values).T
+
+    def __call__(self, network: Network, samples: Samples, *, key: PRNGKeyArray | None = None) -> Float[Array, ""]:
+        """Mean squared error of the values."""
+        return mean_square(value_labels(samples).differences(derivatives(network, samples.x, order=0).values))
 
 
 @final
 class SobolevLoss(AbstractLoss):
-    """Values and gradients, `1/n Σ ‖y − f(x)‖² + λ₁ / c ‖∇y − ∇f(x)‖²`, in normalised units.
+    """Values, gradients and curvature, in normalised units:
 
-    The constant `c` is the mean squared norm of the gradients of the first batch. It brings both terms to the same
-    scale, so that λ₁ = 1 weighs them alike at any dimension (B. Huge, A. Savine, *Differential Machine Learning*,
-    2020, appendix 3, do the same for each input; one constant keeps the metric of the gradient). With
-    λ₁ = 0 this is `ValueLoss`.
+    `1/n Σ ‖y − f(x)‖² + λ₁ / c₁ ‖∇y − ∇f(x)‖² + λ₂ / c₂ · 1/k Σ_v ‖∇²y v − ∇²f(x) v‖²`.
+
+    The constants are the mean squared norms of the labels of the first batch. They bring all terms to the same scale,
+    so that λ = 1 weighs them alike at any dimension and in any units (B. Huge, A. Savine, *Differential Machine
+    Learning*, 2020, appendix 3, do the same for each input; one constant keeps the metric of the gradient). Other
+    ways of balancing are `LabelNoise` and `GeometricMean`. With λ₁ = λ₂ = 0 this is `ValueLoss`.
+
+    *Curvature* is compared along the directions that come with the samples; a reference is asked for them. Samples with
+    whole Hessians are multiplied with fresh directions at every step. All k directions of a sample share one
+    linearisation, so a step costs about as much as 1 + k steps without curvature. Without a key (as in
+    `fit_levenberg_marquardt`) whole Hessians are compared.
+
+    *Many outputs*: samples with `vjps` in place of `dydx` are compared along their c cotangents, at the cost of c rows.
+
+    *Weights* of labels multiply the squares of every term; labels of weight zero are not known and add exactly nothing.
+    Means are over the labels that are known.
 
     References: W. Czarnecki et al., *Sobolev Training for Neural Networks*, NeurIPS 2017;
     Kichler et al. (2024).
 
     Attributes:
         gradient_weight: λ₁, not negative.
-        gradient_scale: c; learned by `calibrate`.
+        curvature_weight: λ₂, not negative.
+        curvature_directions: the v, in normalised units; `None` takes `Axes()`, the whole Hessian, up to four inputs
+            and one `Rademacher()` direction beyond.
+        balance: how λ is to be understood.
+        gradient_scale, curvature_scale: c₁ and c₂; learned by `calibrate`.
 
     Raises:
-        ValueError: a negative weight, or samples without derivatives.
+        ValueError: a negative weight, samples without the derivatives that are weighed, weights of labels that leave
+            nothing, or a network without curvature in a loss of second order.
     """
 
     gradient_weight: float = eqx.field(static=True, default=1.0, converter=float)
+    curvature_weight: float = eqx.field(static=True, default=0.0, converter=float)
+    curvature_directions: AbstractDirections | None = None
+    balance: AbstractBalance = LabelScale()
     gradient_scale: Float[Array, ""] | float = 1.0
+    curvature_scale: Float[Array, ""] | float = 1.0
 
     def __check_init__(self) -> None:
-        if not (self.gradient_weight >= 0 and math.isfinite(self.gradient_weight)):
-            raise ValueError(f"`gradient_weight` is {self.gradient_weight}; it must be finite, zero or positive.")
+        for name in ("gradient_weight", "curvature_weight"):
+            weight = getattr(self, name)
+            if not (weight >= 0 and math.isfinite(weight)):
+                raise ValueError(f"`{name}` is {weight}; it must be finite, zero or positive.")
 
     def calibrate(self, samples: Samples) -> "SobolevLoss":
-        """Learn the scale of the gradients."""
-        if self.gradient_weight == 0:
-            return self
-        scale = _mean_square(_gradients(samples))
-        # Where all gradients vanish there is no scale to learn, and the term is as it is.
-        return SobolevLoss(self.gradient_weight, jnp.where(scale > 0, scale, jnp.ones_like(scale)))
+        """Learn the scales of the derivatives; warn of second-order labels that are noise (`NoisyCurvatureWarning`)."""
+        values = value_labels(samples)
+        values.check()
+        scales = {}
+        size_below = values.size()
+        if self.gradient_weight > 0:
+            labels, _ = gradient_labels(samples)
+            labels.check()
+            size = labels.size()
+            size_below = size_below + size
+            scales["gradient_scale"] = self.balance.scale(1, size)
+        if self.curvature_weight > 0:
+            # The scale is one constant of the whole training; which directions measure it is of no account.
+            labels, v = curvature_labels(samples, self._chosen(samples.x.shape[1]), jax.random.key(0))
+            labels.check()
+            size = labels.size()
+            if not isinstance(size, Tracer):
+                known = labels.differences(None)
+                warn_of_noise(jnp.einsum("dmkn,nld->nmkl", known, v), size, size_below)
+            # Rounding errors of a function without curvature must not be blown up to its size.
+            meant = jnp.where(is_rounding(size, size_below), jnp.zeros_like(size), size)
+            scales["curvature_scale"] = self.balance.scale(2, meant)
+        return dataclasses.replace(self, **scales)
 
     def directions(self, units: Normalisation) -> AbstractDirections | None:
-        """None: no second derivatives."""
-        return None
+        """Those of the second order, isotropic in normalised units; None if curvature has no weight."""
+        if self.curvature_weight == 0:
+            return None
+        return InUnits(self._chosen(units.x_scale.shape[0]), units.x_scale, units.y_scale)
 
-    def residuals(self, network: MLP, samples: Samples, *, key: PRNGKeyArray | None = None) -> Float[Array, "n k"]:
-        """Errors of the values, then weighted errors of the gradients, `(n, m + m d)`."""
+    def residuals(self, network: Network, samples: Samples, *, key: PRNGKeyArray | None = None) -> Float[Array, "n k"]:
+        """Errors of the values, then weighted errors of gradients and curvature, `(n, m + c d + m k d)`."""
+        self.balance.check_least_squares()
+        parts = []
+        for difference, weight, scale in self._differences(network, samples, key):
+            factor = jnp.sqrt(jnp.asarray(weight, difference.dtype) / scale)
+            parts.append((factor * difference).T.reshape(samples.n, -1))
+        return jnp.concatenate(parts, axis=1)
 
-        def value_and_jacobian(x: Float[Array, " d"]):
-            y, pullback = jax.vjp(network, x)
-            (dydx,) = jax.vmap(pullback)(jnp.eye(y.shape[0], dtype=y.dtype))
-            return y, dydx
+    def __call__(self, network: Network, samples: Samples, *, key: PRNGKeyArray | None = None) -> Float[Array, ""]:
+        """The loss over the batch; arguments as of `residuals`."""
+        terms = self._differences(network, samples, key)
+        errors = [mean_square(difference) / scale for difference, _, scale in terms]
+        return self.balance.total(errors, [weight for _, weight, _ in terms])
 
-        if self.gradient_weight == 0:
-            return ValueLoss().residuals(network, samples)
-        labels = _gradients(samples)
-        y, dydx = jax.vmap(value_and_jacobian)(samples.x)
-        weight = jnp.sqrt(self.gradient_weight / jnp.asarray(self.gradient_scale, y.dtype))
-        of_gradients = weight * (dydx - labels).reshape(samples.n, -1)
-        return jnp.concatenate([y - samples.y, of_gradients], axis=1)
+    def _differences(
+        self, network: Network, samples: Samples, key: PRNGKeyArray | None
+    ) -> list[tuple[Array, float, Array]]:
+        """Differences of the orders that count, samples last, each with its weight and its scale."""
+        orders: list[tuple[Labels, float, Array | float]] = [(value_labels(samples), 1.0, 1.0)]
+        cotangents = v = None
+        if self.gradient_weight > 0:
+            labels, cotangents = gradient_labels(samples)
+            orders.append((labels, self.gradient_weight, self.gradient_scale))
+        if self.curvature_weight > 0:
+            check_has_curvature(network)
+            labels, v = curvature_labels(samples, self._chosen(samples.x.shape[1]), key)
+            orders.append((labels, self.curvature_weight, self.curvature_scale))
+        order = 2 if self.curvature_weight > 0 else int(self.gradient_weight > 0)
+        found = derivatives(network, samples.x, order=order, cotangents=cotangents, directions=v)
+        everything = [found.values]
+        everything += [found.gradients] if self.gradient_weight > 0 else []
+        everything += [found.products] if self.curvature_weight > 0 else []
+        return [
+            (labels.differences(part), weight, jnp.asarray(scale, samples.y.dtype))
+            for (labels, weight, scale), part in zip(orders, everything, strict=True)
+        ]
 
-
-def _gradients(samples: Samples) -> Float[Array, "n m d"]:
-    if samples.dydx is None:
-        raise ValueError(
-            "`samples.dydx` is None: a Sobolev loss needs derivative labels. Give them, or use `ValueLoss()`."
-        )
-    return samples.dydx
-
-
-def _mean_square(residual: Float[Array, "n ..."]) -> Float[Array, ""]:
-    """Squared norm of each row, averaged over the rows."""
-    return jnp.sum(residual**2) / residual.shape[0]
+    def _chosen(self, dim: int) -> AbstractDirections:
+        if self.curvature_directions is not None:
+            return self.curvature_directions
+        return Axes() if dim <= _WHOLE_UP_TO else Rademacher()
