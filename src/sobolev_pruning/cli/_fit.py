@@ -28,7 +28,7 @@ def fit(
         typer.Option(
             "--derivatives",
             metavar="PATTERN",
-            help=f"Columns of first derivatives (default: {_FIRST}, where there are such).",
+            help=f"Columns of first derivatives (default: {_FIRST}, where there are such; none with --order 0).",
         ),
     ] = None,
     second_derivatives: Annotated[
@@ -95,7 +95,7 @@ def fit(
     split_key, network_key, fit_key = jax.random.split(jax.random.key(seed), 3)
     dtype = jnp.float64 if double else jnp.float32
     try:
-        if derivatives is None and _has_columns(_FIRST, names, table_columns(table)):
+        if derivatives is None and order != 0 and _has_columns(_FIRST, names, table_columns(table)):
             derivatives = _FIRST
         if second_derivatives is None and order == 2:
             second_derivatives = _SECOND
