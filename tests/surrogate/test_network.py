@@ -1,6 +1,7 @@
 """Networks, their derivatives, and the units around them."""
 
 import itertools
+import re
 
 import equinox as eqx
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from sobolev_pruning.reference import Samples
+from sobolev_pruning.reference import LabelWeights, Samples
 from sobolev_pruning.surrogate import MLP, Dense, Normalisation, Surrogate
 
 
@@ -176,14 +177,57 @@ def test_normalisation_learns_means_and_deviations():
 
 
 @pytest.mark.parametrize("constant", [0.0, 1.0, 0.1, 1e6, -3.3])
-def test_a_constant_column_is_centred_and_left_unscaled(constant):
-    x = jnp.stack([jnp.arange(7.0), jnp.full(7, constant)], -1)
-    learned = Normalisation.from_samples(Samples(x, x[:, 1:]))
+def test_a_constant_column_is_refused_by_name(constant):
+    x = jnp.asarray(np.stack([np.arange(7.0), np.full(7, constant)], -1))
+    as_input, as_output = Samples(x, x[:, :1]), Samples(x[:, :1], x)
+    names = {"inputs": ["a", "b"], "outputs": ["c", "d"]}
+    what = rf"is {re.escape(f'{constant:.6g}')} in all 7 samples, so there is no deviation to normalise by; leave that"
+    for learn in (Normalisation.from_samples, lambda samples, **names: Normalisation.from_stream([samples], **names)):
+        with pytest.raises(ValueError, match=rf"`samples\.x` does not vary in column 1 but {what} input out"):
+            learn(as_input)
+        with pytest.raises(ValueError, match=rf"`samples\.x` does not vary in column 1, 'b', but {what} input out"):
+            learn(as_input, **names)
+        with pytest.raises(ValueError, match=rf"`samples\.y` does not vary in column 1, 'd', but {what} output out"):
+            learn(as_output, **names)
+
+
+def test_a_constant_column_under_jit_is_centred_and_left_unscaled():
+    x = jnp.asarray(np.stack([np.arange(7.0), np.full(7, 0.1)], -1))
+    learned = jax.jit(Normalisation.from_samples)(Samples(x, x[:, 1:]))
     assert float(learned.x_scale[1]) == 1.0
-    assert float(learned.y_scale[0]) == 1.0
-    normalised = learned.normalise(Samples(x, x[:, 1:]))
-    np.testing.assert_allclose(normalised.x[:, 1], 0.0, atol=1e-9)
+    np.testing.assert_allclose(learned.normalise(Samples(x, x[:, 1:])).x[:, 1], 0.0, atol=1e-9)
     assert float(learned.x_scale[0]) == pytest.approx(2.0)
+
+
+def test_values_of_weight_zero_play_no_part_in_the_units():
+    y = np.arange(12.0).reshape(6, 2) ** 2
+    unknown = np.array(y)
+    unknown[[1, 4], 0] = [np.nan, 1e9]
+    weights = LabelWeights(jnp.asarray((unknown == y).astype(float)))
+    samples = Samples(jnp.asarray(y), jnp.asarray(unknown), weights=weights)
+    kept = y[[0, 2, 3, 5], 0]
+    for learned in (Normalisation.from_samples(samples), Normalisation.from_stream([samples])):
+        np.testing.assert_allclose(learned.y_mean, [kept.mean(), y[:, 1].mean()], rtol=1e-14)
+        np.testing.assert_allclose(learned.y_scale, [kept.std(), y[:, 1].std()], rtol=1e-14)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_units_of_a_stream_are_those_of_the_whole(rows):
+    """Also far from zero, where the difference of two sums of squares would have no correct digit."""
+    x = np.random.default_rng(0).normal([1.0, 1e9], [2.0, 0.1], (50, 2))
+    chunks = [Samples(jnp.asarray(x[i : i + rows]), jnp.asarray(x[i : i + rows, :1])) for i in range(0, 50, rows)]
+    learned = Normalisation.from_stream(chunks)
+    np.testing.assert_allclose(learned.x_mean, x.mean(0), rtol=1e-14)
+    np.testing.assert_allclose(learned.x_scale, x.std(0), rtol=1e-6)
+    np.testing.assert_allclose(learned.y_scale, x[:, :1].std(0), rtol=1e-13)
+
+
+def test_a_stream_names_the_row_of_the_whole():
+    good, bad = jnp.ones((4, 1)), jnp.asarray([[0.0], [np.inf]])
+    with pytest.raises(ValueError, match=r"`samples\.y` holds inf in row 5, column 0"):
+        Normalisation.from_stream([Samples(good, good), Samples(bad[:1].repeat(2, 0), bad)])
+    with pytest.raises(ValueError, match="`chunks` hold 1 samples"):
+        Normalisation.from_stream([Samples(good[:1], good[:1])])
 
 
 @pytest.mark.parametrize("part", ["x", "y"])

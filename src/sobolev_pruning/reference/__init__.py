@@ -11,11 +11,13 @@ from ._host import HostFunction
 from ._laws import NormalLaw, SobolBox, UniformBox
 from ._leading_directions import LeadingCurvature, PrincipalComponents
 from ._lorenz import lorenz
+from ._mapped import MappedDataSet
 from ._payoff import call, smoothed_call
 from ._points import read_points
 from ._reference_model import AbstractReferenceModel, AbstractReferenceWithTruth
 from ._samples import CotangentProducts, HessianProducts, LabelWeights, Samples
 from ._spots import Mixture, ModelLaw, SpotLaw, UniformCube, published_cube_width
+from ._tables import read_table, stream_table, table_columns
 
 __all__ = [
     "AbstractDifferences",
@@ -37,6 +39,7 @@ __all__ = [
     "InUnits",
     "LabelWeights",
     "LeadingCurvature",
+    "MappedDataSet",
     "Mixture",
     "ModelLaw",
     "NormalLaw",
@@ -56,7 +59,10 @@ __all__ = [
     "piston",
     "published_cube_width",
     "read_points",
+    "read_table",
     "smoothed_call",
+    "stream_table",
+    "table_columns",
     "vjps",
     "wing_weight",
 ]

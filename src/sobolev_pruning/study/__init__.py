@@ -2,7 +2,7 @@
 
 from ._config import ConfigError, StudyConfig
 from ._folder import RunExistsError, RunFolder, contents_of_run
-from ._metrics import ErrorMeasures, Errors, errors_between
+from ._metrics import ErrorMeasures, Errors, errors_between, measure
 from ._run import RunListener, run_bachelier
 from ._stages import Course, Pruning, Stage, Study, short_widths
 from ._summary import PUBLISHED, environment
@@ -24,6 +24,7 @@ __all__ = [
     "contents_of_run",
     "environment",
     "errors_between",
+    "measure",
     "run_bachelier",
     "short_widths",
     "stage_line",

@@ -7,7 +7,7 @@ from typing import final
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..reference import Samples
 
@@ -64,10 +64,10 @@ def errors_between(prediction: Samples, truth: Samples) -> Errors:
         ValueError: a derivative is missing on either side.
     """
     return Errors(
-        _measure(prediction.y, truth.y),
-        _measure(_known(prediction.dydx, "dydx"), _known(truth.dydx, "dydx")),
-        _measure(gammas(prediction), gammas(truth)),
-        _measure(_known(prediction.d2ydx2, "d2ydx2"), _known(truth.d2ydx2, "d2ydx2")),
+        measure(prediction.y, truth.y),
+        measure(_known(prediction.dydx, "dydx"), _known(truth.dydx, "dydx")),
+        measure(gammas(prediction), gammas(truth)),
+        measure(_known(prediction.d2ydx2, "d2ydx2"), _known(truth.d2ydx2, "d2ydx2")),
     )
 
 
@@ -82,12 +82,28 @@ def _known(part: Float[Array, "n ..."] | None, name: str) -> Float[Array, "n ...
     return part
 
 
-def _measure(prediction: Float[Array, "n ..."], truth: Float[Array, "n ..."]) -> ErrorMeasures:
+def measure(
+    prediction: Float[Array, "n ..."], truth: Float[Array, "n ..."], known: Bool[Array, "n ..."] | None = None
+) -> ErrorMeasures:
+    """Compare one quantity with its truth.
+
+    Args:
+        prediction: of the surrogate.
+        truth: at the same inputs.
+        known: which components count; all of them if not given.
+
+    Raises:
+        ValueError: nothing is known.
+    """
     # In double precision: single precision cannot tell 1 − 10⁻⁷ from 1.
     exact = np.asarray(truth, np.float64)
-    error = np.asarray(prediction, np.float64) - exact
-    spread = float(np.sum((exact - exact.mean(axis=0)) ** 2))
+    counts = np.ones(exact.shape, bool) if known is None else np.asarray(known)
+    if not counts.any():
+        raise ValueError("`known` is false everywhere, so there is nothing to compare with.")
+    error = np.where(counts, np.asarray(prediction, np.float64) - exact, 0.0)
+    mean = np.where(counts, exact, 0.0).sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
+    spread = float(np.sum(np.where(counts, exact - mean, 0.0) ** 2))
     unexplained = float(np.sum(error**2))
     # A quantity that does not vary cannot be explained, only met.
     ratio = unexplained / spread if spread > 0 else (0.0 if unexplained == 0 else math.inf)
-    return ErrorMeasures(1.0 - ratio, float(np.sqrt(np.mean(error**2))), float(np.max(np.abs(error))))
+    return ErrorMeasures(1.0 - ratio, math.sqrt(unexplained / counts.sum()), float(np.max(np.abs(error))))

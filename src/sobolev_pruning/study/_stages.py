@@ -166,7 +166,11 @@ class Study:
             activation=getattr(jax.nn, config.network.activation),
             key=self._keys["network"],
         )
-        return Surrogate(network, Normalisation.from_samples(samples))
+        try:
+            units = Normalisation.from_samples(samples)
+        except ValueError as error:
+            raise ConfigError(f"reference: the basket's samples have no units ({error})") from None
+        return Surrogate(network, units)
 
     def _basket_of_oversized(self) -> BachelierBasket:
         return dataclasses.replace(self.basket, n_paths=self.config.oversized.paths)

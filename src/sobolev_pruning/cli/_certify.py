@@ -1,0 +1,106 @@
+"""The command `certify`: what can be proved of a stored surrogate."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .._files import write_whole
+from ._ending import Refused
+from ._precision import enable_double_precision
+
+
+def certify(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Surrogate that `save` or a run wrote.")],
+    region: Annotated[
+        str,
+        typer.Option(
+            "--region",
+            metavar="LOW:HIGH,…|FILE",
+            help="Ranges of the inputs, separated by commas, or a file of data (CSV, NPY, NPZ) to lay a region around.",
+        ),
+    ],
+    shape: Annotated[
+        str, typer.Option("--shape", help="Of a region around data: box, aligned (with their axes) or ellipsoid.")
+    ] = "box",
+    scale: Annotated[float, typer.Option("--scale", help="Size of a region around data; 1 holds them all.")] = 1.0,
+    budget: Annotated[
+        str, typer.Option("--budget", metavar="TIME", help="Such as 60s or 5m, without compilation.")
+    ] = "60s",
+    order: Annotated[int, typer.Option("--order", help="Derivatives to enclose: 1, or 2 for curvature.")] = 2,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="MODEL", help="Another surrogate; bounds the largest difference to it."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE.json", help="Write the certificate there as well.")
+    ] = None,
+) -> None:
+    """Prove ranges, errors, monotonicity and convexity of a surrogate over a region; store the certificate in it."""
+    from ..certification import CertificationBar, tables
+    from ..certification import certify as prove
+    from ..surrogate import load, save
+
+    console = Console(stderr=True, highlight=False)
+    seconds = _seconds(budget)
+    enable_double_precision()
+    try:
+        surrogate = load(model)
+        chosen = _region(region, surrogate, shape, scale)
+        others = {} if against is None else {against.name: load(against)}
+        for path in (model, output):
+            if path is not None and not os.access(path if path.exists() else path.parent, os.W_OK):
+                raise Refused(f"{path}: cannot be written; the certificate would be lost")
+        with CertificationBar(console, budget) as bar:
+            certificate = prove(surrogate, chosen, against=others, seconds=seconds, order=order, progress=bar.update)
+        save(surrogate, model, certificate=certificate)
+        if output is not None:
+            write_whole(output, certificate.to_json().encode())
+    except (FileNotFoundError, PermissionError, IsADirectoryError, ValueError, TypeError) as error:
+        raise Refused(str(error)) from None
+    for table in tables(certificate):
+        Console(highlight=False).print(table)
+    print(f"{certificate.boxes} boxes in {certificate.seconds:.0f} s. Stored in {model}")
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _seconds(text: str) -> float:
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
+    try:
+        seconds = float(number) * _UNITS[unit]
+    except ValueError:
+        raise Refused(f"--budget is {text!r}; give a time such as 60s, 5m or 1h") from None
+    if not (0 < seconds < float("inf")):
+        raise Refused(f"--budget is {text!r}; it must be positive")
+    return seconds
+
+
+_SHAPES = ("box", "aligned", "ellipsoid")
+
+
+def _region(text: str, surrogate, shape: str, scale: float):
+    """The region that the options describe."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    from ..reference import read_points
+    from ..regions import AlignedBox, Box, Ellipsoid
+
+    d, dtype = surrogate.network.widths[0], surrogate.network.layers[0].weight.dtype
+    if shape not in _SHAPES:
+        raise Refused(f"--shape is {shape!r}; it must be one of {', '.join(_SHAPES)}")
+    if ":" in text and not Path(text).exists():
+        pairs = [part.split(":") for part in text.split(",")]
+        try:
+            ends = np.array([[float(low), float(high)] for low, high in pairs])
+        except ValueError:
+            raise Refused(f"--region is {text!r}; give LOW:HIGH for each input, separated by commas") from None
+        if len(ends) != d:
+            raise Refused(f"--region has {len(ends)} ranges; the surrogate has {d} inputs")
+        return Box(*(jnp.asarray(end, dtype) for end in ends.T))
+    points = jnp.asarray(read_points(Path(text), dim=d), dtype)
+    return {"box": Box, "aligned": AlignedBox, "ellipsoid": Ellipsoid}[shape].around(points, scale)

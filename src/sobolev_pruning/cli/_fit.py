@@ -1,0 +1,305 @@
+"""The command `fit`: from a table to a stored surrogate."""
+
+import contextlib
+import csv
+import importlib.util
+import os
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ._ending import Failed, Refused, interruptible
+from ._precision import enable_double_precision
+
+_FIRST, _SECOND = "d{output}/d{input}", "d2{output}/d{input}d{other}"
+
+
+def fit(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, Parquet or NPZ file; one row is one sample.")],
+    inputs: Annotated[str, typer.Option("--inputs", metavar="A,B,…", help="Columns of the inputs.")],
+    outputs: Annotated[str, typer.Option("--outputs", metavar="Y,…", help="Columns of the outputs.")],
+    derivatives: Annotated[
+        str | None,
+        typer.Option(
+            "--derivatives",
+            metavar="PATTERN",
+            help=f"Columns of first derivatives (default: {_FIRST}, where there are such; none with --order 0).",
+        ),
+    ] = None,
+    second_derivatives: Annotated[
+        str | None,
+        typer.Option(
+            "--second-derivatives",
+            metavar="PATTERN",
+            help=f"Columns of second derivatives (with --order 2: {_SECOND}).",
+        ),
+    ] = None,
+    errors: Annotated[
+        str | None, typer.Option("--errors", metavar="PATTERN", help="Standard errors of labels, as {label}_error.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="PATTERN", help="Weights of labels, as {label}_weight.")
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Take labels in empty cells as unknown.")
+    ] = False,
+    order: Annotated[
+        int | None,
+        typer.Option("--order", help="Train on values (0), gradients (1), curvature (2); 1 where there are gradients."),
+    ] = None,
+    widths: Annotated[str, typer.Option("--widths", metavar="N,N,…", help="Nodes of the hidden layers.")] = "64,64",
+    activation: Annotated[str, typer.Option("--activation", help="Such as silu, tanh or softplus.")] = "silu",
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", metavar="N", help="Of the optimizer (default: 5000, or 200 of second order)."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", help="Rows a step of Adam.")] = 256,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Of Adam, at the start.")] = 0.005,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of everything random.")] = 0,
+    validation: Annotated[
+        float, typer.Option("--validation", help="Share of the rows to judge by, not trained on.")
+    ] = 0.2,
+    double: Annotated[bool, typer.Option("--double", help="Train and store in double precision.")] = False,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Of the surrogate.")] = Path(
+        "model.safetensors"
+    ),
+    onnx: Annotated[
+        Path | None, typer.Option("--onnx", metavar="FILE", help="Write the surrogate as ONNX, too.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+) -> None:
+    """Train a surrogate on a table of values and, where it has them, derivatives; judge and store it."""
+    names = _names("--inputs", inputs), _names("--outputs", outputs)
+    hidden = _widths(widths)
+    _check_numbers(order=order, steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    if not 0 < validation < 1:
+        raise Refused(f"--validation is {validation:g}; it must lie between 0 and 1")
+    _check_files(output, onnx, overwrite)
+
+    enable_double_precision()
+    import jax
+    import jax.numpy as jnp
+
+    from ..exchange import OnnxExportError, export_onnx
+    from ..reference import DataSet, read_table, table_columns
+    from ..sobolev import DivergedError, ProgressBar
+    from ..surrogate import MLP, Normalisation, Surrogate, save
+
+    begin = time.perf_counter()
+    console = Console(stderr=True, highlight=False)
+    split_key, network_key, fit_key = jax.random.split(jax.random.key(seed), 3)
+    dtype = jnp.float64 if double else jnp.float32
+    try:
+        if derivatives is None and order != 0 and _has_columns(_FIRST, names, table_columns(table)):
+            derivatives = _FIRST
+        if second_derivatives is None and order == 2:
+            second_derivatives = _SECOND
+        samples = read_table(
+            table,
+            inputs=names[0],
+            outputs=names[1],
+            derivatives=derivatives,
+            second_derivatives=second_derivatives,
+            weights=weights,
+            errors=errors,
+            allow_missing=allow_missing,
+        )
+        if order is None:
+            order = 0 if samples.dydx is None else 1
+        if order > 0 and samples.dydx is None:
+            raise Refused(f"{table}: --order {order} needs columns of first derivatives, such as '{_first_of(names)}'")
+        data, held_out = DataSet(_as_dtype(samples, dtype)).split(split_key, validation)
+        units = Normalisation.from_samples(data.samples, inputs=names[0], outputs=names[1])
+        network = MLP.create(
+            [len(names[0]), *hidden, len(names[1])], activation=_activation(activation), key=network_key
+        )
+        start = Surrogate(_as_dtype(network, dtype), units).with_provenance(
+            table=table.name, inputs=",".join(names[0]), outputs=",".join(names[1]), order=str(order), seed=str(seed)
+        )
+        chosen = _method(network.n_parameters, data.samples, order)
+        steps = (5000 if chosen == "Adam" else 200) if steps is None else steps
+        for line in _plan(samples.n, data.samples, order, start, chosen, steps):
+            console.print(line, soft_wrap=True)
+        progress = ProgressBar(console)
+        with interruptible(output.parent, progress, lambda: "nothing"), _warnings_as_lines(console):
+            surrogate = _train(start, data, chosen, order, fit_key, steps, batch_size, learning_rate, progress)
+        save(surrogate, output)
+        stored = [str(output)]
+        if onnx is not None:
+            export_onnx(surrogate, onnx)
+            stored.append(str(onnx))
+    except (OSError, ImportError, ValueError) as error:
+        raise Refused(_in_words_of_the_command(str(error))) from None
+    except (DivergedError, OnnxExportError) as error:
+        raise Failed(str(error)) from None
+    Console(highlight=False).print(_judgement(surrogate, held_out.samples, names[1]))
+    seconds = time.perf_counter() - begin
+    print(f"{surrogate.network.n_parameters} parameters, {seconds:.0f} s. Stored in {' and '.join(stored)}")
+
+
+def _names(option: str, text: str) -> list[str]:
+    """Columns, separated by commas; a comma of a name stands in quotation marks, as it does in the table."""
+    (names,) = csv.reader([text], skipinitialspace=True)
+    names = [name.strip() for name in names]
+    if not all(names):
+        raise Refused(f"{option} is {text!r}; give columns of the table, separated by commas")
+    return names
+
+
+def _widths(text: str) -> list[int]:
+    try:
+        hidden = [int(part) for part in text.split(",")]
+    except ValueError:
+        hidden = []
+    if not hidden or min(hidden) < 1:
+        raise Refused(f"--widths is {text!r}; give the nodes of each hidden layer, such as 64,64")
+    return hidden
+
+
+def _check_numbers(order: int | None, steps: int | None, batch_size: int, learning_rate: float, seed: int) -> None:
+    if order not in (None, 0, 1, 2):
+        raise Refused(f"--order is {order}; it must be 0, 1 or 2")
+    for option, number in (("--steps", steps), ("--batch-size", batch_size)):
+        if number is not None and number < 1:
+            raise Refused(f"{option} is {number}; it must be at least 1")
+    if not 0 < learning_rate < float("inf"):
+        raise Refused(f"--learning-rate is {learning_rate:g}; it must be finite and positive")
+    if not 0 <= seed < 2**31:
+        raise Refused(f"--seed is {seed}; it must be in [0, {2**31 - 1}]")
+
+
+def _check_files(output: Path, onnx: Path | None, overwrite: bool) -> None:
+    """Before hours are spent: what will be written can be, and what is there is not lost."""
+    for path in (output, onnx):
+        if path is None:
+            continue
+        if path.exists() and not overwrite:
+            raise Refused(f"{path} is already there; give another name, or --overwrite")
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise Refused(f"{path}: cannot be written; the surrogate would be lost")
+    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if onnx is not None and missing:
+        raise Refused(f"--onnx needs {' and '.join(missing)}, not installed here: pip install 'sobolev-pruning[onnx]'")
+
+
+def _has_columns(pattern: str, names: tuple[Sequence[str], Sequence[str]], columns: Sequence[str]) -> bool:
+    inputs, outputs = names
+    return any(pattern.format(output=y, input=x) in columns for y in outputs for x in inputs)
+
+
+def _first_of(names: tuple[Sequence[str], Sequence[str]]) -> str:
+    return _FIRST.format(output=names[1][0], input=names[0][0])
+
+
+_ACTIVATIONS = ("celu", "elu", "gelu", "mish", "relu", "selu", "sigmoid", "silu", "softplus", "tanh")
+
+
+def _activation(name: str):
+    import jax
+
+    if name not in _ACTIVATIONS:
+        raise Refused(f"--activation is {name!r}; it must be one of {', '.join(_ACTIVATIONS)}")
+    return getattr(jax.nn, name)
+
+
+def _as_dtype(tree, dtype):
+    import equinox as eqx
+    import jax
+
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, tree)
+
+
+# Up to here the Jacobian of all residuals is small, and its normal equations are solved in no time.
+_MOST_PARAMETERS, _MOST_NUMBERS = 300, 2**25
+
+
+def _method(n_parameters: int, samples, order: int) -> str:
+    """Second-order optimisation where it is affordable: it reaches what Adam misses."""
+    (n, d), m = samples.x.shape, samples.y.shape[1]
+    residuals = n * m * (1, 1 + d, 1 + d + d * d)[order]
+    if n_parameters <= _MOST_PARAMETERS and residuals * n_parameters <= _MOST_NUMBERS:
+        return "Levenberg–Marquardt"
+    return "Adam"
+
+
+def _plan(n_rows: int, samples, order: int, start, method: str, steps: int) -> Iterator[str]:
+    """What is going to be done, and with what."""
+    used = "values alone" if order == 0 else ("values and gradients", "values, gradients and curvature")[order - 1]
+    left = ", of gradients only to judge by" if order == 0 and samples.dydx is not None else ""
+    yield f"{n_rows} rows, {samples.n} to train on and {n_rows - samples.n} to judge by; trains on {used}{left}"
+    widths = "-".join(map(str, start.network.widths))
+    yield f"network {widths} with {start.network.n_parameters} parameters; {method}, at most {steps} steps"
+
+
+def _train(start, data, method: str, order: int, key, steps: int, batch_size: int, learning_rate: float, progress):
+    import optax
+
+    from ..sobolev import SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
+
+    loss = ValueLoss() if order == 0 else SobolevLoss(curvature_weight=float(order == 2))
+    if method == "Adam":
+        optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
+        size = min(batch_size, data.samples.n)
+        result = fit(start, data, loss, key=key, steps=steps, batch_size=size, optimizer=optimizer, progress=progress)
+    else:
+        result = fit_levenberg_marquardt(start, data.samples, loss, max_steps=steps, progress=progress)
+    return result.surrogate
+
+
+@contextlib.contextmanager
+def _warnings_as_lines(console: Console) -> Iterator[None]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in caught:
+        console.print(f"note: {' '.join(str(warning.message).split())}", soft_wrap=True, markup=False)
+
+
+def _judgement(surrogate, samples, outputs: Sequence[str]):
+    """R² and errors of values and gradients of every output, against the labels of rows that were not trained on."""
+    import jax
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from ..study import measure
+
+    y, dydx = jax.jit(
+        lambda x: jax.lax.map(lambda x: (surrogate(x), surrogate.gradient(x)), x, batch_size=min(samples.n, 1024))
+    )(samples.x)
+    table = Table(title=f"On {samples.n} rows not trained on", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("quantity")
+    for name in ("R²", "RMSE", "largest error"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for k, output in enumerate(outputs):
+        for name, found, labels, part in ((output, y, samples.y, "y"), (f"∇{output}", dydx, samples.dydx, "dydx")):
+            if labels is None:
+                continue
+            given = None if samples.weights is None else getattr(samples.weights, part)
+            known = None if given is None else given[:, k] > 0
+            if known is not None and not bool(known.any()):
+                table.add_row(name, "–", "–", "–")
+                continue
+            errors = measure(found[:, k], labels[:, k], known)
+            table.add_row(name, f"{errors.r2:.7f}", f"{errors.rmse:.3g}", f"{errors.max_error:.3g}")
+    return table
+
+
+_OPTIONS = {
+    "`allow_missing=True`": "--allow-missing",
+    **{
+        f"`{name}`": f"--{name.replace('_', '-')}"
+        for name in ("inputs", "outputs", "derivatives", "second_derivatives", "weights", "errors")
+    },
+}
+
+
+def _in_words_of_the_command(message: str) -> str:
+    """The library's arguments by the names of the options that set them."""
+    for argument, option in _OPTIONS.items():
+        message = message.replace(argument, option)
+    return message

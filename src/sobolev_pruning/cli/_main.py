@@ -1,0 +1,56 @@
+"""The command and its entry point."""
+
+import sys
+from typing import Annotated
+
+import typer
+from typer.exceptions import Abort, Exit, TyperException
+
+from .._version import __version__
+from ._certify import certify
+from ._ending import Failed, Refused, leave, say
+from ._fit import fit
+from ._run import run
+
+app = typer.Typer(
+    name="sobolev-pruning",
+    help="Small neural surrogates that are right in their derivatives.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> bool:
+    if wanted:
+        print(f"sobolev-pruning {__version__}")
+        raise Exit
+    return wanted
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Small neural surrogates that are right in their derivatives."""
+
+
+for _command in (run, fit, certify):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Entry point: one line on standard error for what goes wrong, never a traceback for bad input."""
+    try:
+        app(prog_name="sobolev-pruning", standalone_mode=False)
+        status = 0
+    except TyperException as error:
+        status = say(error.format_message(), 2)
+    except Refused as error:
+        status = say(str(error), 2)
+    except Failed as error:
+        status = say(str(error), 1)
+    except (Abort, KeyboardInterrupt):
+        leave(say("interrupted", 130))
+    sys.exit(status)

@@ -1,0 +1,75 @@
+"""The command `run`: the framework as one study."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ._ending import Failed, Refused, interruptible
+
+_STUDIES = ("bachelier",)
+
+
+def run(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Study to run: bachelier.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="Folder of the run (default: runs/STUDY).")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Seed of everything random; replaces the configuration's.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE.toml", help="Configuration; every key may be left out.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
+    ] = False,
+) -> None:
+    """Run a study: train, prune, fine-tune, evaluate, draw and export."""
+    if study not in _STUDIES:
+        raise Refused(f"unknown study {study!r}; there is: {', '.join(_STUDIES)}")
+    # The numerics take seconds to import; `--help` and refused commands need not wait for them.
+    from ..sobolev import DivergedError, ProgressBar
+    from ..study import ConfigError, RunExistsError, StudyConfig, run_bachelier, tables
+
+    console = Console(stderr=True, highlight=False)
+    output = Path("runs") / study if output is None else output
+    try:
+        chosen = StudyConfig() if config is None else StudyConfig.from_toml(config)
+        if seed is not None:
+            chosen = dataclasses.replace(chosen, seed=seed)
+        chosen.check()
+        progress = ProgressBar(console)
+        with interruptible(output, progress, lambda: f"{_on_disk(output)}; no summary, no report"):
+            summary = run_bachelier(chosen, output, overwrite=overwrite, progress=progress, listener=_Narrator(console))
+    except (ConfigError, RunExistsError, NotADirectoryError, PermissionError) as error:
+        raise Refused(str(error)) from None
+    except DivergedError as error:
+        raise Failed(f"{error} On disk: {_on_disk(output)}") from None
+    for table in tables(summary):
+        Console(highlight=False).print(table)
+    print(f"{summary['seconds']:.0f} s. Report: {output / 'report.html'}")
+
+
+def _on_disk(output: Path) -> str:
+    from ..study import contents_of_run
+
+    names = contents_of_run(output)
+    return f"{output}/ with {', '.join(names)}" if names else "nothing"
+
+
+class _Narrator:
+    """Says on standard error what a run does."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def stage(self, stage) -> None:
+        from ..study import stage_line
+
+        self._console.print(stage_line(stage), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        self._console.print(text)

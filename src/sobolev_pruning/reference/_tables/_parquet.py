@@ -1,0 +1,73 @@
+"""Parquet, column by column and some rows at a time."""
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from ._table import AbstractTable, Chunk
+
+
+@final
+class ParquetTable(AbstractTable):
+    """A Parquet file, read with pyarrow.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+        ValueError: the file is no Parquet, or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if importlib.util.find_spec("pyarrow") is None:
+            raise ImportError(
+                f"{path}: Parquet is read with pyarrow, not installed here: pip install 'sobolev-pruning[tables]'",
+                name="pyarrow",
+            )
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        self.path = path
+        self.unit = "row"
+        try:
+            self._file = parquet.ParquetFile(path)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path}: not a Parquet file, or a damaged one ({error}).") from None
+        self.names = list(self._file.schema_arrow.names)
+
+    def chunks(self, wanted: Sequence[str], n_rows: int) -> Iterator[Chunk]:
+        """Some rows at a time; only the columns asked for are read."""
+        import pyarrow as pa
+
+        self.check_names(wanted)
+        for name in wanted:
+            self._check_type(name)
+        begin = 1
+        try:
+            for batch in self._file.iter_batches(batch_size=n_rows, columns=list(wanted)):
+                columns = {
+                    # A null becomes NaN, as an empty cell does.
+                    name: batch.column(name).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+                    for name in wanted
+                }
+                if batch.num_rows:
+                    yield Chunk(columns, np.arange(begin, begin + batch.num_rows))
+                begin += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{self.path}: the table is damaged after row {begin - 1} ({error}).") from None
+
+    def _check_type(self, name: str) -> None:
+        from pyarrow import types
+
+        kind = self._file.schema_arrow.field(name).type
+        if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+            return
+        text = f"{self.path}: column '{name}' is of type {kind}, not of numbers"
+        begin = 1
+        for batch in self._file.iter_batches(batch_size=1024, columns=[name]):
+            for row, value in enumerate(batch.column(name).to_pylist(), start=begin):
+                if value is not None:
+                    raise ValueError(f"{text}: row {row} holds {value!r}.")
+            begin += batch.num_rows
+        raise ValueError(f"{text}.")

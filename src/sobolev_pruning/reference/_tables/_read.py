@@ -1,0 +1,256 @@
+"""From the columns of a table to samples with weights."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from .._samples import LabelWeights, Samples
+from ._csv import CsvTable
+from ._layout import Layout, lay_out
+from ._npz import NpzTable
+from ._parquet import ParquetTable
+from ._table import AbstractTable, Chunk
+
+_KINDS: dict[str, type[CsvTable] | type[NpzTable] | type[ParquetTable]] = {
+    ".csv": CsvTable,
+    ".npz": NpzTable,
+    ".parquet": ParquetTable,
+}
+_AT_ONCE = 65_536
+
+
+def table_columns(path: str | os.PathLike) -> list[str]:
+    """Names of the columns of a table, in their order.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImportError: the table is Parquet, and pyarrow is not installed.
+        ValueError: the file is of another kind, or damaged.
+    """
+    return list(_open(path).names)
+
+
+def read_table(
+    path: str | os.PathLike,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    derivatives: Mapping[tuple[str, str], str] | str | None = None,
+    second_derivatives: Mapping[tuple[str, str, str], str] | str | None = None,
+    weights: Mapping[str, str] | str | None = None,
+    errors: Mapping[str, str] | str | None = None,
+    allow_missing: bool = False,
+) -> Samples:
+    """Read samples from a CSV, Parquet or NPZ file by the names of its columns.
+
+    One row is one sample. A CSV file is in UTF-8, names its columns in the first line, and separates them by commas; a
+    Parquet file needs the extra `tables`; an NPZ file holds one array `(n,)` for each column. Columns that are not
+    named are not read.
+
+    A cell has no value where it is empty or NaN (in CSV also where it says NA, N/A, null or none). Inputs must have
+    values. A label without value is refused, unless its weight is zero or `allow_missing` is set; it then has weight
+    zero and the value zero. Nothing else is filled or dropped.
+
+    Args:
+        path: of the file; its ending says what it is.
+        inputs: columns of the d inputs.
+        outputs: columns of the m outputs.
+        derivatives: columns of the first derivatives, as `{(output, input): column}` or as a pattern with the names of
+            the variables, such as `"d{output}/d{input}"`. None reads no derivatives.
+        second_derivatives: columns of the second derivatives, as `{(output, input, input): column}` or as a pattern
+            such as `"d2{output}/d{input}d{other}"`. They are symmetric: one order of the inputs is enough.
+        weights: columns of the weights of labels, as `{column of labels: column of weights}` or as a pattern such as
+            `"{label}_weight"`; not negative, and zero where a label is not known.
+        errors: columns of the standard errors s of labels, in place of weights, which then are `1 / s²`.
+        allow_missing: take labels without value as unknown, and derivatives without column as well.
+
+    Returns:
+        The samples in the file's units, in JAX's default precision. Their weights have mean one over the known labels
+        of a kind (values, first, second derivatives), and are None where all are known and weigh alike.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImportError: the table is Parquet, and pyarrow is not installed.
+        ValueError: a column is missing, is named twice, holds no numbers, infinite ones or no values, or the table is
+            empty or damaged; the message names the file, the column and the rows.
+    """
+    table = _open(path)
+    layout = lay_out(table, inputs, outputs, derivatives, second_derivatives, weights, errors, allow_missing)
+    chunks = list(table.chunks(layout.columns, _AT_ONCE))
+    columns = {
+        name: np.concatenate([np.zeros(0), *(chunk.columns[name] for chunk in chunks)]) for name in layout.columns
+    }
+    places = np.concatenate([np.zeros(0, np.int64), *(chunk.places for chunk in chunks)])
+    rows = _Rows(table, layout, Chunk(columns, places), allow_missing)
+    return rows.samples(_Survey(table, layout, [rows]))
+
+
+def stream_table(
+    path: str | os.PathLike,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    derivatives: Mapping[tuple[str, str], str] | str | None = None,
+    second_derivatives: Mapping[tuple[str, str, str], str] | str | None = None,
+    weights: Mapping[str, str] | str | None = None,
+    errors: Mapping[str, str] | str | None = None,
+    allow_missing: bool = False,
+    rows_at_once: int = _AT_ONCE,
+) -> Iterator[Samples]:
+    """The samples of a table that outgrows memory, some rows at a time and in their order.
+
+    `MappedDataSet.write(folder, stream_table(…))` makes of them a reference model that stays on disk. The table is read
+    twice: once to check every row and to learn the mean of the weights, before anything is returned, and then once for
+    the samples. Of an NPZ file the columns asked for are in memory all the while.
+
+    Args:
+        path: as for `read_table`, like all arguments but the last.
+        inputs: columns of the d inputs.
+        outputs: columns of the m outputs.
+        derivatives: columns of the first derivatives.
+        second_derivatives: columns of the second derivatives.
+        weights: columns of the weights.
+        errors: columns of the standard errors.
+        allow_missing: take labels without value as unknown.
+        rows_at_once: bounds the memory.
+
+    Raises:
+        FileNotFoundError, ImportError, ValueError: as `read_table`; counts in the messages are those of
+            `rows_at_once` rows.
+    """
+    if rows_at_once < 1:
+        raise ValueError(f"`rows_at_once` is {rows_at_once}; it must be at least 1.")
+    table = _open(path)
+    layout = lay_out(table, inputs, outputs, derivatives, second_derivatives, weights, errors, allow_missing)
+
+    def rows() -> Iterator[_Rows]:
+        return (_Rows(table, layout, chunk, allow_missing) for chunk in table.chunks(layout.columns, rows_at_once))
+
+    survey = _Survey(table, layout, rows())
+    return (part.samples(survey) for part in rows())
+
+
+def _open(path: str | os.PathLike) -> AbstractTable:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such table.")
+    if path.suffix.lower() not in _KINDS:
+        raise ValueError(f"{path}: tables are read from files that end in {', '.join(_KINDS)}.")
+    return _KINDS[path.suffix.lower()](path)
+
+
+class _Rows:
+    """Rows of a table whose every number has been checked.
+
+    Attributes:
+        known: by part, `(n, …)`, whether a label is known.
+        raw: by part, `(n, …)`, the weights before they are scaled.
+    """
+
+    def __init__(self, table: AbstractTable, layout: Layout, chunk: Chunk, allow_missing: bool) -> None:
+        self._table, self._layout, self._places = table, layout, chunk.places
+        for name in layout.columns:
+            self._refuse(name, np.isinf(chunk.columns[name]), "an infinite value", "repair or remove those rows")
+        for name in layout.inputs:
+            self._refuse(name, np.isnan(chunk.columns[name]), "no value", "inputs must be known; remove those rows")
+        n = len(chunk.places)
+        self._x = np.stack([chunk.columns[name] for name in layout.inputs], axis=1)
+        self._labels: dict[str, Float[np.ndarray, "n ..."]] = {}
+        self.known: dict[str, Bool[np.ndarray, "n ..."]] = {}
+        self.raw: dict[str, Float[np.ndarray, "n ..."]] = {}
+        for part, columns in layout.labels.items():
+            shape = (n, *layout.shape(part))
+            values, weights = np.zeros(shape), np.zeros(shape)
+            for key, name in columns.items():
+                value = chunk.columns[name]
+                weight = self._weight(name, chunk, np.isnan(value))
+                if not allow_missing:
+                    self._refuse(
+                        name,
+                        np.isnan(value) & (weight > 0),
+                        "no value",
+                        "remove those rows, or take those labels as unknown: `allow_missing=True`",
+                    )
+                values[:, *key] = np.nan_to_num(value, nan=0.0)
+                weights[:, *key] = np.where(np.isnan(value), 0.0, weight)
+            self._labels[part], self.raw[part], self.known[part] = values, weights, weights > 0
+
+    def _weight(self, name: str, chunk: Chunk, is_missing: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Of a column of labels, before it is scaled; what a label without value has there plays no part."""
+        if name not in self._layout.weights:
+            return np.ones(len(chunk.places))
+        column = self._layout.weights[name]
+        given = chunk.columns[column]
+        self._refuse(
+            column, np.isnan(given) & ~is_missing, "no value", f"'{name}' has one there; give its weight or its error"
+        )
+        # Unknown with unknown weight: without a value nothing would say whether it was meant to be known.
+        given = np.where(np.isnan(given), 1.0, given)
+        if not self._layout.of_errors:
+            self._refuse(column, given < 0, "a negative weight", "weights are zero or positive")
+            return given
+        self._refuse(column, given <= 0, "a standard error that is not positive", "labels without noise need no errors")
+        return given**-2.0
+
+    def _refuse(self, name: str, bad: Bool[np.ndarray, " n"], what: str, remedy: str) -> None:
+        if bad.any():
+            count, where = int(bad.sum()), self._table.where(self._places[bad])
+            raise ValueError(
+                f"{self._table.path}: column '{name}' holds {what} in {count} of {len(bad)} rows, {where}; {remedy}."
+            )
+
+    def samples(self, survey: "_Survey") -> Samples:
+        """The rows with their weights scaled."""
+        x = self._as_array(self._x, "inputs")
+        labels = {part: self._as_array(values, "labels") for part, values in self._labels.items()}
+        weights = None
+        if survey.scales:
+            scaled = {part: self._as_array(self.raw[part] / scale, "weights") for part, scale in survey.scales.items()}
+            weights = LabelWeights(**scaled)
+        return Samples(x, labels["y"], labels.get("dydx"), labels.get("d2ydx2"), weights=weights)
+
+    def _as_array(self, values: Float[np.ndarray, "..."], what: str) -> Float[Array, "..."]:
+        dtype = jnp.zeros(()).dtype
+        if values.size and np.max(np.abs(values)) > jnp.finfo(dtype).max:
+            raise ValueError(
+                f"{self._table.path}: the {what} reach {np.max(np.abs(values)):.3g}, too large for {dtype}; change "
+                'their units, or call `jax.config.update("jax_enable_x64", True)` first.'
+            )
+        return jnp.asarray(values, dtype)
+
+
+class _Survey:
+    """What only all rows together can tell.
+
+    Attributes:
+        scales: by part, the mean of the weights of the known labels; without the parts where all labels are known and
+            none has a weight of its own.
+    """
+
+    def __init__(self, table: AbstractTable, layout: Layout, rows: Iterable[_Rows]) -> None:
+        n_rows = 0
+        sums = dict.fromkeys(layout.labels, 0.0)
+        counts = {part: np.zeros(layout.shape(part), np.int64) for part in layout.labels}
+        for part_of_rows in rows:
+            for part, known in part_of_rows.known.items():
+                sums[part] += float(part_of_rows.raw[part].sum())
+                counts[part] += known.sum(axis=0)
+            n_rows += len(part_of_rows.known["y"])
+        if n_rows == 0:
+            raise ValueError(f"{table.path}: the table is empty; it has columns, but no rows.")
+        for part, columns in layout.labels.items():
+            for key, name in columns.items():
+                if counts[part][key] == 0:
+                    raise ValueError(
+                        f"{table.path}: column '{name}' holds no label that is known (all {n_rows} are missing or "
+                        "weigh nothing); leave it out, or repair it."
+                    )
+        self.scales = {
+            part: sums[part] / float(counts[part].sum())
+            for part, columns in layout.labels.items()
+            if not np.all(counts[part] == n_rows) or not layout.weights.keys().isdisjoint(columns.values())
+        }

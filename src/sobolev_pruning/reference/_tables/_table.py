@@ -1,0 +1,79 @@
+"""What every kind of table offers: names of columns, and chunks of rows as numbers."""
+
+import abc
+import dataclasses
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+_MOST_SHOWN = 12
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Some rows of a table.
+
+    Attributes:
+        columns: numbers of every column asked for, `(n,)`; NaN where a cell is empty.
+        places: where the rows stand in the file, for messages, `(n,)`.
+    """
+
+    columns: dict[str, Float[np.ndarray, " n"]]
+    places: Int[np.ndarray, " n"]
+
+
+class AbstractTable(abc.ABC):
+    """A file of columns.
+
+    Attributes:
+        path: of the file.
+        names: of its columns, in their order.
+        unit: what `Chunk.places` counts, from one: "line" of the file, or "row" of the table.
+    """
+
+    path: Path
+    names: list[str]
+    unit: str
+
+    @abc.abstractmethod
+    def chunks(self, wanted: Sequence[str], n_rows: int) -> Iterator[Chunk]:
+        """At most `n_rows` rows at a time of the columns `wanted`.
+
+        Raises:
+            ValueError: a cell is no number, or the file is damaged; the message names file, column and row.
+        """
+
+    def check_names(self, wanted: Sequence[str]) -> None:
+        """Refuse columns that are not there, or are there twice.
+
+        Raises:
+            ValueError: naming the file, the column and its nearest names.
+        """
+        for name in wanted:
+            count = self.names.count(name)
+            if count > 1:
+                raise ValueError(
+                    f"{self.path}: {count} columns are named '{name}'; rename them, so that it is clear which is meant."
+                )
+            if count == 0:
+                near = difflib.get_close_matches(name, self.names, n=3)
+                quoted = [f"'{other}'" for other in near]
+                hint = f" Did you mean {' or '.join(quoted)}?" if near else ""
+                raise ValueError(f"{self.path}: there is no column '{name}'.{hint} {self._listing()}")
+
+    def _listing(self) -> str:
+        shown = ", ".join(f"'{name}'" for name in self.names[:_MOST_SHOWN])
+        more = len(self.names) - _MOST_SHOWN
+        return f"The columns are {shown}{f' and {more} more' if more > 0 else ''}."
+
+    def where(self, places: Int[np.ndarray, " k"]) -> str:
+        """The first places in words: "line 3", or "lines 3, 4, 7, … (12 in all)"."""
+        shown = ", ".join(map(str, places[:5].tolist()))
+        if len(places) == 1:
+            return f"{self.unit} {shown}"
+        return f"{self.unit}s {shown}{f', … ({len(places)} in all)' if len(places) > 5 else ''}"

@@ -1,0 +1,171 @@
+"""The command `fit`: what it trains, prints and stores, and one line for every bad input."""
+
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sobolev_pruning import cli
+from sobolev_pruning.surrogate import load
+
+RNG = np.random.default_rng(0)
+A, B = RNG.uniform(-1, 1, (2, 60))
+COLUMNS = {
+    "a": A,
+    "b": B,
+    "y": A * B + B**2,
+    "dy/da": B,
+    "dy/db": A + 2 * B,
+    "d2y/dada": 0 * A,
+    "d2y/dadb": 1 + 0 * A,
+    "d2y/dbdb": 2 + 0 * A,
+    "one": 1 + 0 * A,
+}
+
+
+def as_text(columns):
+    rows = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+    return "\n".join(rows) + "\n"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run the command in a folder with a table; returns status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "t.csv").write_text(as_text(COLUMNS))
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sobolev-pruning", "fit", "t.csv", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return call
+
+
+AB_Y = ("--inputs", "a,b", "--outputs", "y")
+
+
+def r_squared(out):
+    """R² of every line of the table, by quantity."""
+    rows = [line.split() for line in out.splitlines()]
+    return {row[0]: float(row[1]) for row in rows if len(row) == 4 and row[1].replace(".", "").isdigit()}
+
+
+def test_a_table_with_curvature_becomes_a_small_surrogate(run, tmp_path):
+    """Some derivatives are not known, and nothing is learned from their cells."""
+    holes = {name: [""] * 5 + list(COLUMNS[name][5:]) for name in ("dy/da", "d2y/dadb")}
+    (tmp_path / "t.csv").write_text(as_text(COLUMNS | holes))
+    arguments = (*AB_Y, "--order", "2", "--allow-missing", "--widths", "6", "--steps", "60", "--onnx", "m.onnx")
+    status, out, err = run(*arguments)
+    assert status == 0
+    assert "60 rows, 48 to train on and 12 to judge by; trains on values, gradients and curvature" in err
+    assert "network 2-6-1 with 25 parameters; Levenberg–Marquardt, at most 60 steps" in err
+    assert "On 12 rows not trained on" in out
+    assert "Stored in model.safetensors and m.onnx" in out
+    assert max(map(len, out.splitlines())) <= 80
+    found = r_squared(out)
+    assert found.keys() == {"y", "∇y"}
+    assert min(found.values()) > 0.999
+    # What is stored is what was judged: at a point of its own it is the function of the table, and its derivatives.
+    surrogate = load("model.safetensors")
+    assert surrogate.network.layers[0].weight.dtype == jnp.float32
+    assert dict(surrogate.provenance) == {"table": "t.csv", "inputs": "a,b", "outputs": "y", "order": "2", "seed": "0"}
+    x = jnp.asarray([0.3, -0.4], jnp.float32)
+    np.testing.assert_allclose(surrogate(x), [0.3 * -0.4 + 0.4**2], atol=0.02)
+    np.testing.assert_allclose(surrogate.gradient(x), [[-0.4, 0.3 - 0.8]], atol=0.05)
+    assert (tmp_path / "m.onnx").stat().st_size > 0
+
+
+def test_a_larger_network_is_trained_by_adam_on_the_derivatives_that_are_there(run):
+    arguments = ("--widths", "20,20", "--steps", "200", "--batch-size", "1000", "--learning-rate", "0.01", "--double")
+    status, out, err = run(*AB_Y, *arguments, "--validation", "0.1")
+    assert status == 0
+    assert "54 to train on and 6 to judge by; trains on values and gradients" in err
+    assert "network 2-20-20-1 with 501 parameters; Adam, at most 200 steps" in err
+    assert min(r_squared(out).values()) > 0.9
+    assert load("model.safetensors").network.layers[0].weight.dtype == jnp.float64
+
+
+def test_values_alone_are_learned_and_gradients_judged(run):
+    status, out, err = run(
+        *AB_Y, "--order", "0", "--derivatives", "d{output}/d{input}", "--widths", "2", "--steps", "2"
+    )
+    assert status == 0
+    assert "trains on values alone, of gradients only to judge by" in err
+    assert [line.split()[0] for line in out.splitlines() if line.split()[1:] and "∇" in line] == ["∇y"]
+
+
+# Options, files that are there, and what the one line says.
+BAD = {
+    "no inputs": (["--outputs", "y"], {}, "Missing option '--inputs'"),
+    "two tables": ([*AB_Y, "other.csv"], {}, "unexpected extra argument"),
+    "empty name": (["--inputs", "a,,b", "--outputs", "y"], {}, "--inputs is 'a,,b'; give columns of the table"),
+    "no such column": (["--inputs", "a,c", "--outputs", "y"], {}, "t.csv: there is no column 'c'. The columns are 'a'"),
+    "no such pattern": (
+        [*AB_Y, "--derivatives", "{output}/{input}"],
+        {},
+        "there is no column 'y/a', 'y/b', which --derivatives asks for",
+    ),
+    "some derivatives": (["--inputs", "a,one", "--outputs", "y"], {}, "no column 'dy/done', which --derivatives asks"),
+    "a word": (AB_Y, {"t.csv": "a,b,y\n1,2,3\n1,x,3\n"}, "t.csv: column 'b' holds 'x' in line 3, which is no number"),
+    "a hole": (
+        AB_Y,
+        {"t.csv": "a,b,y\n1,2,3\n1,2,\n"},
+        "'y' holds no value in 1 of 2 rows, line 3; remove those rows, or",
+    ),
+    "the way out": (AB_Y, {"t.csv": "a,b,y\n1,2,3\n1,2,\n"}, "take those labels as unknown: --allow-missing"),
+    "no rows": (AB_Y, {"t.csv": "a,b,y\n"}, "t.csv: the table is empty"),
+    "a kind unknown": (AB_Y, {"t.csv": b"\x00\xff"}, "line 1 is not UTF-8"),
+    "constant input": (
+        ["--inputs", "a,one", "--outputs", "y", "--order", "0"],
+        {},
+        "column 1, 'one', but is 1 in all 48",
+    ),
+    "constant output": (["--inputs", "a,b", "--outputs", "one"], {}, "column 0, 'one', but is 1 in all 48 samples"),
+    "one row": (AB_Y, {"t.csv": "a,b,y\n1,2,3\n"}, "of 1 samples leaves one of the two sets empty"),
+    "order 1 of values": (
+        ["--inputs", "a,b", "--outputs", "one", "--order", "1"],
+        {},
+        "needs columns of first derivatives",
+    ),
+    "order 3": ([*AB_Y, "--order", "3"], {}, "--order is 3; it must be 0, 1 or 2"),
+    "no curvature": (
+        ["--inputs", "b,a", "--outputs", "dy/da", "--order", "2"],
+        {},
+        "which --second-derivatives asks for",
+    ),
+    "no widths": ([*AB_Y, "--widths", "8,x"], {}, "--widths is '8,x'; give the nodes of each hidden layer"),
+    "zero width": ([*AB_Y, "--widths", "0"], {}, "--widths is '0'"),
+    "activation": ([*AB_Y, "--activation", "foo"], {}, "--activation is 'foo'; it must be one of celu, elu"),
+    "no steps": ([*AB_Y, "--steps", "0"], {}, "--steps is 0; it must be at least 1"),
+    "no rate": ([*AB_Y, "--learning-rate", "0"], {}, "--learning-rate is 0; it must be finite and positive"),
+    "negative seed": ([*AB_Y, "--seed", "-1"], {}, "--seed is -1; it must be in [0, 2147483647]"),
+    "all to judge by": ([*AB_Y, "--validation", "1"], {}, "--validation is 1; it must lie between 0 and 1"),
+    "an earlier model": (AB_Y, {"model.safetensors": "mine"}, "model.safetensors is already there; give another name"),
+    "an earlier export": ([*AB_Y, "--onnx", "m.onnx"], {"m.onnx": "mine"}, "m.onnx is already there"),
+    "output nowhere": ([*AB_Y, "--output", "no/m"], {}, "no/m: cannot be written; the surrogate would be lost"),
+    "output is a folder": ([*AB_Y, "--output", ".", "--overwrite"], {}, ".: cannot be written"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "files", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_status_2(run, tmp_path, arguments, files, message):
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.startswith("sobolev-pruning: ")
+    assert err.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_help_names_every_option(run):
+    status, out, err = run("--help")
+    assert (status, err) == (0, "")
+    for option in ("--inputs", "--derivatives", "--errors", "--order", "--widths", "--validation", "--onnx"):
+        assert option in out
