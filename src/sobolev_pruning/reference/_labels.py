@@ -21,7 +21,10 @@ Pinned = Callable[[Float[Array, " d"], Normals], tuple[Normals, Float[Array, ""]
 class AbstractLabels(eqx.Module):
     """Estimates derivatives of the expected payoff, path by path and without bias."""
 
-    needs_density: eqx.AbstractClassVar[bool]
+    @property
+    @abc.abstractmethod
+    def needs_density(self) -> bool:
+        """Whether the scheme's steps must have a density that can be differentiated."""
 
     @abc.abstractmethod
     def check(self, payoff: AbstractPayoff, *, second: bool) -> None:
@@ -50,15 +53,18 @@ class Pathwise(AbstractLabels):
     Reference: P. Glasserman, *Monte Carlo Methods in Financial Engineering* (2003), section 7.2.
     """
 
-    needs_density = False
+    @property
+    def needs_density(self) -> bool:
+        """No."""
+        return False
 
     def check(self, payoff: AbstractPayoff, *, second: bool) -> None:
         """Refuse jumps, and for second derivatives kinks."""
         if not payoff.lipschitz:
             raise ValueError(
                 "`labels` is Pathwise, and the payoff is not Lipschitz: it jumps (a digital, a barrier). The "
-                "derivative along a path is zero on both sides of a jump and misses it, so the mean of these labels is not the "
-                "derivative of the price. Smooth the payoff (`Digital(strike).smooth(width)`, `Barrier(..., "
+                "derivative along a path is zero on both sides of a jump and misses it, so the mean of these labels is "
+                "not the derivative of the price. Smooth the payoff (`Digital(strike).smooth(width)`, `Barrier(..., "
                 "width=width)`, `smoothed(f, g, position, width)`), or use `labels=LikelihoodRatio()`."
             )
         if second and payoff.kinked:
@@ -91,7 +97,10 @@ class LikelihoodRatio(AbstractLabels):
     Reference: M. Broadie, P. Glasserman, *Estimating Security Price Derivatives Using Simulation* (1996).
     """
 
-    needs_density = True
+    @property
+    def needs_density(self) -> bool:
+        """Yes."""
+        return True
 
     def check(self, payoff: AbstractPayoff, *, second: bool) -> None:
         """Refuse second derivatives."""
@@ -121,7 +130,10 @@ class Mixed(AbstractLabels):
     Reference: P. Glasserman, *Monte Carlo Methods in Financial Engineering* (2003), section 7.3.4.
     """
 
-    needs_density = True
+    @property
+    def needs_density(self) -> bool:
+        """Yes."""
+        return True
 
     def check(self, payoff: AbstractPayoff, *, second: bool) -> None:
         """Refuse jumps."""

@@ -160,12 +160,22 @@ class TerminalPayoff(AbstractPayoff):
 
     Attributes:
         function: `(a,) -> ()` or `(m,)`.
-        lipschitz, kinked: what the function is. Nothing checks it, and labels rely on it.
+        is_lipschitz, is_kinked: what the function is. Nothing checks it, and labels rely on it.
     """
 
     function: Callable[[Float[Array, " a"]], Float[Array, "..."]]
-    lipschitz: bool = eqx.field(static=True, kw_only=True)
-    kinked: bool = eqx.field(static=True, kw_only=True)
+    is_lipschitz: bool = eqx.field(static=True, kw_only=True)
+    is_kinked: bool = eqx.field(static=True, kw_only=True)
+
+    @property
+    def lipschitz(self) -> bool:
+        """As declared."""
+        return self.is_lipschitz
+
+    @property
+    def kinked(self) -> bool:
+        """As declared."""
+        return self.is_kinked
 
     @property
     def smoothings(self) -> tuple[Smoothing, ...]:

@@ -91,7 +91,8 @@ class BestOf(AbstractQuote):
     """The highest price, `max S`.
 
     With a width it is `Σ S_i p_i`, where p is the softmax of `S / width`: of two assets, the sigmoidal smoothing
-    between one and the other at the place where they are equal. It lies below the maximum by at most 0.2785 widths for two.
+    between one and the other at the place where they are equal. It lies below the maximum, for two by at most 0.2785
+    widths.
 
     Attributes:
         width: of the smoothing, in units of the price; None keeps the kink.

@@ -63,7 +63,7 @@ class ItoSDE(AbstractSDE):
     Attributes:
         drift_function: `a(t, s) -> (q,)`.
         diffusion_function: `b(t, s) -> (q, r)`; a single asset has shape `(1, 1)`.
-        n_noise: number of independent Brownian motions, r; 0 makes an ordinary differential equation.
+        brownian_motions: number of independent ones, r; 0 makes an ordinary differential equation.
 
     Raises:
         ValueError: a negative number of Brownian motions.
@@ -71,11 +71,16 @@ class ItoSDE(AbstractSDE):
 
     drift_function: Callable[[Scalar, Float[Array, " q"]], Float[Array, " q"]]
     diffusion_function: Callable[[Scalar, Float[Array, " q"]], Float[Array, "q r"]]
-    n_noise: int = eqx.field(static=True, default=1)
+    brownian_motions: int = eqx.field(static=True, default=1)
 
     def __check_init__(self) -> None:
-        if self.n_noise < 0:
-            raise ValueError(f"`n_noise` is {self.n_noise}; give the number of Brownian motions, 0 for none.")
+        if self.brownian_motions < 0:
+            raise ValueError(f"`brownian_motions` is {self.brownian_motions}; give their number, 0 for none.")
+
+    @property
+    def n_noise(self) -> int:
+        """As given."""
+        return self.brownian_motions
 
     def drift(self, t: Scalar, s: Float[Array, " q"]) -> Float[Array, " q"]:
         """The first function."""

@@ -177,7 +177,8 @@ class StochasticReference(AbstractReferenceModel):
             raise ValueError(
                 f"`labels` is {type(self.labels).__name__}, and the payoff, which has a {'jump' if jumps else 'kink'}, "
                 "depends on the input itself (a strike or a barrier that is an input?). The score holds the path "
-                "still, and not the place of the jump. Smooth the payoff, or scale the model instead: start at spot/strike."
+                "still, and not the place of the jump. Smooth the payoff, or scale the model instead: start at "
+                "spot/strike."
             )
 
     @property
