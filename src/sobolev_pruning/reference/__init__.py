@@ -3,6 +3,7 @@
 from ._bachelier import BachelierBasket
 from ._controls import AbstractControl, Control, DeltaHedge, PathStep
 from ._dataset import DataSet
+from ._diffrax import DiffraxScheme
 from ._directions import AbstractDirections, HessianProduct, Rademacher
 from ._function import FunctionReference
 from ._gaussian_models import Bachelier, BlackScholes
@@ -28,6 +29,7 @@ from ._reference_model import AbstractReferenceModel, AbstractReferenceWithTruth
 from ._samples import CotangentProducts, HessianProducts, LabelWeights, Samples
 from ._schemes import AbstractScheme, EulerMaruyama, Milstein, ModelStep
 from ._sde import AbstractSDE, ItoSDE
+from ._sobol import SobolNormals
 from ._spots import Mixture, ModelLaw, SpotLaw, UniformCube, published_cube_width
 from ._stochastic import StochasticReference
 
@@ -57,6 +59,7 @@ __all__ = [
     "CotangentProducts",
     "DataSet",
     "DeltaHedge",
+    "DiffraxScheme",
     "Digital",
     "EulerMaruyama",
     "FunctionReference",
@@ -83,6 +86,7 @@ __all__ = [
     "Samples",
     "Smoothed",
     "Smoothing",
+    "SobolNormals",
     "SpotLaw",
     "StochasticReference",
     "Terminal",
