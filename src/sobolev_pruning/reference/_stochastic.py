@@ -122,6 +122,7 @@ class StochasticReference(AbstractReferenceModel):
                 f"start at {float(problem.begin)}."
             )
         self.scheme.check(problem.model, problem.begin, problem.start)
+        _ = self.dim_out  # a payoff or a control that does not fit the model says so itself
         self._check_direct_dependence(x[0], problem.payoff)
         return _too_narrow(problem)
 
@@ -252,16 +253,16 @@ class StochasticReference(AbstractReferenceModel):
     def _mean(self, of_path: Callable[[Normals], PyTree], draws: PyTree, x: Float[Array, " d"]) -> PyTree:
         """Mean over paths, and over their mirror images if these are wanted."""
         n_noise = self._n_noise(x[None])
-        signs = (1.0, -1.0) if self.antithetic else (1.0,)
+        signs = jnp.asarray((1.0, -1.0) if self.antithetic else (1.0,), x.dtype)
 
         def of_draw(draw):
             def with_sign(sign):
                 return of_path(lambda begin, size: sign * self.noise.block(draw, begin, size, n_noise, x.dtype))
 
-            return [with_sign(sign) for sign in signs]
+            # Within, the noise does not depend on the sign and is made once for both.
+            return jax.vmap(with_sign)(signs)
 
-        values = jax.vmap(of_draw)(draws)
-        return jax.tree.map(lambda *v: jnp.mean(jnp.stack(v), (0, 1)), *values)
+        return jax.tree.map(lambda values: jnp.mean(values, (0, 1)), jax.vmap(of_draw)(draws))
 
     def _path(self, x: Float[Array, " d"], normals: Normals, coefficients: Float[Array, "n_controls m"] | None):
         y, gains = simulate(self.problem(x), x, self.scheme, self.n_steps, normals, self.controls)
