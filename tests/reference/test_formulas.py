@@ -143,9 +143,7 @@ def of_two(extreme, payoff, first, second, strike, rate, v1, v2, rho, maturity):
     ends = np.sort(np.stack([0 * y - 9, *(np.clip(kink, -9, 9) for kink in kinks), 0 * y, 0 * y + 9], -1), -1)
     e, e_weights = rule(ends)
     paid = np.vectorize(payoff)(extreme(spot(first, v1, rho * y[:, None] + a * e), other[:, None]), strike)
-    return math.exp(-rate * maturity) * np.sum(
-        y_weights * density(y) * np.sum(e_weights * density(e) * paid, axis=-1)
-    )
+    return math.exp(-rate * maturity) * np.sum(y_weights * density(y) * np.sum(e_weights * density(e) * paid, axis=-1))
 
 
 def alive(payoff, is_up, spot, strike, rate, volatility, maturity, barrier):
@@ -155,8 +153,8 @@ def alive(payoff, is_up, spot, strike, rate, volatility, maturity, barrier):
     level, kink = math.log(barrier / spot) / s, math.log(strike / spot) / s
 
     def integrand(w):
-        density = density(w) - density(w - 2 * level)
-        return payoff(spot * math.exp(s * w), strike) * density * math.exp(drift * w - drift * drift / 2)
+        living = density(w) - density(w - 2 * level)
+        return payoff(spot * math.exp(s * w), strike) * living * math.exp(drift * w - drift * drift / 2)
 
     ends = (-12, min(kink, level), level) if is_up else (level, max(kink, level), 12)
     return math.exp(-rate * maturity) * pieces(integrand, *ends)

@@ -6,8 +6,8 @@ A call costs `exp(−rT) ((F − K) Φ(u) + s φ(u))` with `s = σ sqrt(T)`, `u 
 import jax.numpy as jnp
 from jax.scipy import stats
 
-from ._normal import as_scalars, root, standardised
 from .._types import Scalar
+from ._normal import as_scalars, root, standardised
 from ._types import ScalarArray
 
 

@@ -9,9 +9,9 @@ are P. Buchen's, *Image options and the road to barriers*, Risk 14 (2001).
 import jax.numpy as jnp
 from jax.scipy import stats
 
+from .._types import Scalar
 from ._black_scholes import black_scholes_call, black_scholes_put
 from ._normal import as_scalars, root, standardised
-from .._types import Scalar
 from ._types import ScalarArray
 
 # −ζ(1/2) / sqrt(2π): the mean overshoot of a Gaussian walk over a far barrier, in deviations of a step.

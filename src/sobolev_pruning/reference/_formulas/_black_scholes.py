@@ -6,9 +6,9 @@ F. Black, M. Scholes (1973); averages: A. Kemna, A. Vorst (1990), here with disc
 import jax.numpy as jnp
 from jax.scipy import stats
 
+from .._types import Scalar
 from ._bachelier import share_of_average
 from ._normal import as_scalars, root, standardised
-from .._types import Scalar
 from ._types import ScalarArray
 
 

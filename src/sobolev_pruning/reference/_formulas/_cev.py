@@ -11,8 +11,8 @@ M. Schroder, *Computing the constant elasticity of variance option pricing formu
 import jax
 import jax.numpy as jnp
 
-from ._normal import as_scalars
 from .._types import Scalar
+from ._normal import as_scalars
 from ._types import ScalarArray
 
 _N_NODES = 160

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from ._normal import as_scalars
 from .._types import Scalar
+from ._normal import as_scalars
 from ._types import ScalarArray
 
 _N_NODES = 200

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._types import Scalar
 from ._black_scholes import lognormal_option
 from ._normal import as_scalars, bivariate_normal_cdf, root, standardised
-from .._types import Scalar
 from ._types import ScalarArray
 
 Pair = Float[Array, " 2"]
