@@ -8,6 +8,7 @@ are P. Buchen's, *Image options and the road to barriers*, Risk 14 (2001).
 
 import jax.numpy as jnp
 from jax.scipy import stats
+from jaxtyping import Array, Float
 
 from .._types import Scalar
 from ._black_scholes import black_scholes_call, black_scholes_put
@@ -50,11 +51,10 @@ def barrier_option(
     s_safe = jnp.where(alive, s, 0.9 * h if is_up else 1.1 * h)
     image = (s_safe / h) ** (1 - 2 * r / v**2)
 
-    def truncated(start: ScalarArray) -> ScalarArray:
-        """European option that pays only where the spot ends on the living side."""
-        return _paid_on_one_side(start, k, r, v, t, h, is_call=is_call, is_up=is_up)
-
-    out = jnp.where(alive, truncated(s_safe) - image * truncated(h * h / s_safe), 0.0)
+    # The European option that pays only where the spot ends on the living side, from the spot and from its image.
+    starts = jnp.stack([s_safe, h * h / s_safe])
+    direct, mirrored = _paid_on_one_side(starts, k, r, v, t, h, is_call=is_call, is_up=is_up)
+    out = jnp.where(alive, direct - image * mirrored, 0.0)
     if is_out:
         return out
     return (black_scholes_call if is_call else black_scholes_put)(s, k, r, v, t) - out
@@ -94,7 +94,7 @@ def discrete_barrier_option_estimate(
 
 
 def _paid_on_one_side(
-    s: ScalarArray,
+    starts: Float[Array, " 2"],
     k: ScalarArray,
     r: ScalarArray,
     v: ScalarArray,
@@ -103,17 +103,14 @@ def _paid_on_one_side(
     *,
     is_call: bool,
     is_up: bool,
-) -> ScalarArray:
+) -> Float[Array, " 2"]:
     """`exp(−rT) E[max(±(S_T − K), 0)]` over `S_T < H` (up) or `S_T > H` (down)."""
-
-    def above(level: ScalarArray) -> ScalarArray:
-        """`exp(−rT) E[(S_T − K) 1{S_T > level}]`, a gap call."""
-        deviation = v * root(t)
-        d = standardised(jnp.log(s / level) + r * t, deviation)
-        cdf = stats.norm.cdf
-        return s * cdf(d + deviation / 2) - k * jnp.exp(-r * t) * cdf(d - deviation / 2)
-
-    if is_call:
-        return above(jnp.minimum(k, h)) - above(h) if is_up else above(jnp.maximum(k, h))
-    everywhere = s - k * jnp.exp(-r * t)
-    return above(jnp.minimum(k, h)) - everywhere if is_up else above(jnp.maximum(k, h)) - above(h)
+    kink = jnp.minimum(k, h) if is_up else jnp.maximum(k, h)
+    deviation, cash = v * root(t), k * jnp.exp(-r * t)
+    # exp(−rT) E[(S_T − K) 1{S_T > level}], gap calls, at the kink and at the barrier.
+    d = standardised(jnp.log(starts[None] / jnp.stack([kink, h])[:, None]) + r * t, deviation)
+    cdf = stats.norm.cdf
+    at_kink, at_barrier = starts[None] * cdf(d + deviation / 2) - cash * cdf(d - deviation / 2)
+    if is_up:
+        return at_kink - (at_barrier if is_call else starts - cash)
+    return at_kink if is_call else at_kink - at_barrier

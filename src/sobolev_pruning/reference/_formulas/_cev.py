@@ -34,8 +34,7 @@ def cev_call(
     spot, strike, rate, volatility, exponent, maturity = as_scalars(spot, strike, rate, volatility, exponent, maturity)
     discounted = strike * jnp.exp(-rate * maturity)
     order, start, level = _chi_square(spot, discounted, rate, volatility, exponent, maturity)
-    _, above = noncentral_chi_square(level, order + 2, start)
-    below, _ = noncentral_chi_square(start, order, level)
+    _, above, below, _ = _both(order, start, level)
     return spot * above - discounted * below
 
 
@@ -46,8 +45,7 @@ def cev_put(
     spot, strike, rate, volatility, exponent, maturity = as_scalars(spot, strike, rate, volatility, exponent, maturity)
     discounted = strike * jnp.exp(-rate * maturity)
     order, start, level = _chi_square(spot, discounted, rate, volatility, exponent, maturity)
-    below_share, _ = noncentral_chi_square(level, order + 2, start)
-    _, below = noncentral_chi_square(start, order, level)
+    below_share, _, _, below = _both(order, start, level)
     return discounted * below - spot * below_share
 
 
@@ -73,6 +71,15 @@ def _chi_square(
     """k, and the square roots of λ and w: distances of the spot and of the strike from zero, in deviations."""
     scale = (1 - exponent) * volatility * jnp.sqrt(grown_time(-2 * rate * (1 - exponent), maturity))
     return 1 / (1 - exponent), spot ** (1 - exponent) / scale, discounted ** (1 - exponent) / scale
+
+
+def _both(
+    order: ScalarArray, start: ScalarArray, level: ScalarArray
+) -> tuple[ScalarArray, ScalarArray, ScalarArray, ScalarArray]:
+    """The two laws of a price, each below and above; in one call, as the transform takes long to compile."""
+    pairs = jnp.stack([level, start]), jnp.stack([order + 2, order]), jnp.stack([start, level])
+    below, above = jax.vmap(noncentral_chi_square)(*pairs)
+    return below[0], above[0], below[1], above[1]
 
 
 def grown_time(rate: ScalarArray, time: ScalarArray) -> ScalarArray:

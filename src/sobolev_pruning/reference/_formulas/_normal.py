@@ -27,7 +27,7 @@ def root(x: ScalarArray) -> ScalarArray:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
 
 
-def standardised(distance: ScalarArray, deviation: ScalarArray) -> ScalarArray:
+def standardised(distance: Float[Array, "*shape"], deviation: ScalarArray) -> Float[Array, "*shape"]:
     """`distance / deviation`, held where the normal law knows only 0 and 1.
 
     With a deviation of zero the result is the sign of the distance times a number so large that the cdf is 0 or 1 (1/2

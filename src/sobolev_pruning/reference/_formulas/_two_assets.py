@@ -1,5 +1,6 @@
 """Options on two correlated assets under Black and Scholes' model, by the bivariate normal law."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -92,12 +93,15 @@ def _extreme_call(
         return standardised(jnp.log(spot / strike) + rate * t, volatility * time) + volatility * time / 2
 
     y1, y2 = above(first, v1), above(second, v2)
-    owned = first * bivariate_normal_cdf(y1, sign * (gap + v * time / 2), sign * (v1 - rho * v2) / v)
-    owned += second * bivariate_normal_cdf(y2, sign * (v * time / 2 - gap), sign * (v2 - rho * v1) / v)
     z1, z2 = y1 - v1 * time, y2 - v2 * time
-    # Either above the strike: one less both below. Both above otherwise.
-    paid = 1 - bivariate_normal_cdf(-z1, -z2, rho) if sign > 0 else bivariate_normal_cdf(z1, z2, rho)
-    return owned - strike * jnp.exp(-rate * t) * paid
+    # Either above the strike is one less both below; both above otherwise. One call for all three: to compile this law
+    # takes long.
+    h = jnp.stack([y1, y2, -sign * z1])
+    k = jnp.stack([sign * (v * time / 2 + gap), sign * (v * time / 2 - gap), -sign * z2])
+    correlations = jnp.stack([sign * (v1 - rho * v2) / v, sign * (v2 - rho * v1) / v, rho])
+    owns_first, owns_second, both = jax.vmap(bivariate_normal_cdf)(h, k, correlations)
+    paid = 1 - both if sign > 0 else both
+    return first * owns_first + second * owns_second - strike * jnp.exp(-rate * t) * paid
 
 
 def _spread(v1: ScalarArray, v2: ScalarArray, rho: ScalarArray) -> ScalarArray:
