@@ -5,10 +5,11 @@ from ._barrier import barrier_option, discrete_barrier_option_estimate
 from ._black_scholes import black_scholes_call, black_scholes_digital, black_scholes_put, geometric_asian_call
 from ._cev import cev_call, cev_digital, cev_put
 from ._heston import heston_call, heston_digital, heston_put
-from ._normal import bivariate_normal_cdf
+from ._normal import as_scalars, bivariate_normal_cdf
 from ._two_assets import best_of_call, best_of_put, exchange_option, worst_of_call, worst_of_put
 
 __all__ = [
+    "as_scalars",
     "bachelier_asian_call",
     "bachelier_call",
     "bachelier_digital",

@@ -10,6 +10,7 @@ M. Schroder, *Computing the constant elasticity of variance option pricing formu
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Complex
 
 from .._types import Scalar
 from ._normal import as_scalars
@@ -129,7 +130,7 @@ def noncentral_chi_square(
     u = jax.lax.complex(centre + jnp.log(jnp.cosh(t)), jnp.pi * jnp.tanh(t))
     du = jax.lax.complex(jnp.tanh(t), jnp.pi / jnp.cosh(t) ** 2)
 
-    def as_complex(x: ScalarArray) -> ScalarArray:
+    def as_complex(x: ScalarArray) -> Complex[Array, ""]:
         return jax.lax.complex(x, jnp.zeros_like(x))
 
     # z cosh u − (λ + w)/2, without the cancellation of its large parts.
