@@ -1,15 +1,20 @@
 """Reference models: what a surrogate learns from. Knows nothing of networks or training."""
 
 from ._bachelier import BachelierBasket
+from ._bermudan import Bermudan, ExercisePolicy, fit_exercise_policy
+from ._cev import CEV
 from ._controls import AbstractControl, Control, DeltaHedge, PathStep
+from ._correlated import CorrelatedAssets, random_correlation
 from ._cotangents import Cotangents, vjps
 from ._dataset import DataSet
 from ._differences import AbstractDifferences, CentralDifferences, ForwardDifferences, ReturnedDerivatives
 from ._diffrax import DiffraxScheme
 from ._directions import AbstractDirections, Axes, Gaussian, HessianProduct, InUnits, Orthonormal, Rademacher
 from ._engineering import borehole, otl_circuit, piston, wing_weight
+from ._formulas import bachelier_asian_call, bachelier_call, bachelier_digital, bachelier_put, barrier_option, best_of_call, best_of_put, bivariate_normal_cdf, black_scholes_call, black_scholes_digital, black_scholes_put, cev_call, cev_digital, cev_put, discrete_barrier_option_estimate, exchange_option, geometric_asian_call, heston_call, heston_digital, heston_put, normal_call, worst_of_call, worst_of_put
 from ._function import FunctionReference
 from ._gaussian_models import Bachelier, BlackScholes
+from ._heston import AbstractVarianceStep, FullTruncation, Heston, QuadraticExponential
 from ._host import HostFunction
 from ._labels import AbstractLabels, LikelihoodRatio, Mixed, Pathwise
 from ._laws import NormalLaw, SobolBox, UniformBox
@@ -23,6 +28,7 @@ from ._points import read_points
 from ._problem import Problem
 from ._profiles import AbstractProfile, Call, Digital, Line, Put, Smoothed, Smoothing, smoothed
 from ._quotes import AbstractFixing, AbstractQuote, ArithmeticAverage, Asset, Basket, BestOf, GeometricAverage, Terminal, WorstOf
+from ._ready_made import bachelier, black_scholes, cev, correlated_basket, heston
 from ._reference_model import AbstractReferenceModel, AbstractReferenceWithTruth
 from ._samples import CotangentProducts, HessianProducts, LabelWeights, Samples
 from ._schemes import AbstractScheme, EulerMaruyama, Milstein, ModelStep
@@ -31,6 +37,7 @@ from ._sobol import SobolNormals
 from ._spots import Mixture, ModelLaw, SpotLaw, UniformCube, published_cube_width
 from ._stochastic import StochasticReference
 from ._tables import read_table, stream_table, table_columns
+from ._truth import ReferenceWithTruth
 
 __all__ = [
     "AbstractControl",
@@ -46,6 +53,7 @@ __all__ = [
     "AbstractReferenceWithTruth",
     "AbstractSDE",
     "AbstractScheme",
+    "AbstractVarianceStep",
     "ArithmeticAverage",
     "Asset",
     "Axes",
@@ -53,11 +61,14 @@ __all__ = [
     "BachelierBasket",
     "Barrier",
     "Basket",
+    "Bermudan",
     "BestOf",
     "BlackScholes",
+    "CEV",
     "Call",
     "CentralDifferences",
     "Control",
+    "CorrelatedAssets",
     "CotangentProducts",
     "Cotangents",
     "DataSet",
@@ -65,12 +76,15 @@ __all__ = [
     "DiffraxScheme",
     "Digital",
     "EulerMaruyama",
+    "ExercisePolicy",
     "ForwardDifferences",
+    "FullTruncation",
     "FunctionReference",
     "Gaussian",
     "GeometricAverage",
     "HessianProduct",
     "HessianProducts",
+    "Heston",
     "HostFunction",
     "InUnits",
     "ItoSDE",
@@ -94,7 +108,9 @@ __all__ = [
     "Problem",
     "PseudoRandom",
     "Put",
+    "QuadraticExponential",
     "Rademacher",
+    "ReferenceWithTruth",
     "ReturnedDerivatives",
     "Samples",
     "Smoothed",
@@ -108,12 +124,40 @@ __all__ = [
     "UniformBox",
     "UniformCube",
     "WorstOf",
+    "bachelier",
+    "bachelier_asian_call",
+    "bachelier_call",
+    "bachelier_digital",
+    "bachelier_put",
+    "barrier_option",
+    "best_of_call",
+    "best_of_put",
+    "bivariate_normal_cdf",
+    "black_scholes",
+    "black_scholes_call",
+    "black_scholes_digital",
+    "black_scholes_put",
     "borehole",
     "call",
+    "cev",
+    "cev_call",
+    "cev_digital",
+    "cev_put",
+    "correlated_basket",
+    "discrete_barrier_option_estimate",
+    "exchange_option",
+    "fit_exercise_policy",
+    "geometric_asian_call",
+    "heston",
+    "heston_call",
+    "heston_digital",
+    "heston_put",
     "lorenz",
+    "normal_call",
     "otl_circuit",
     "piston",
     "published_cube_width",
+    "random_correlation",
     "read_points",
     "read_table",
     "smoothed",
@@ -122,4 +166,6 @@ __all__ = [
     "table_columns",
     "vjps",
     "wing_weight",
+    "worst_of_call",
+    "worst_of_put",
 ]

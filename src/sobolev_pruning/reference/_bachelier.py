@@ -19,6 +19,7 @@ import numpy as np
 from jax.scipy import stats
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._correlated import random_correlation
 from ._directions import AbstractDirections
 from ._payoff import call
 from ._reference_model import AbstractReferenceWithTruth
@@ -167,11 +168,8 @@ class BachelierBasket(AbstractReferenceWithTruth):
             raise ValueError(f"`dim` is {dim}; a basket needs at least one asset.")
         weight_key, correlation_key, volatility_key = jax.random.split(key, 3)
         weights = jax.random.uniform(weight_key, (dim,), minval=1.0, maxval=10.0)
-        a = np.asarray(jax.random.uniform(correlation_key, (dim, 2 * dim), minval=-1.0, maxval=1.0), np.float64)
-        covariance = a @ a.T
-        deviations = np.sqrt(np.diag(covariance))
         volatilities = jax.random.uniform(volatility_key, (dim,), minval=5.0, maxval=50.0)
-        return cls(weights, covariance / deviations[:, None] / deviations[None, :], volatilities, **options)
+        return cls(weights, random_correlation(correlation_key, dim), volatilities, **options)
 
     @property
     def dim_in(self) -> int:

@@ -1,0 +1,52 @@
+"""A local volatility: constant elasticity of variance."""
+
+from typing import final
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._sde import AbstractSDE
+from ._types import Scalar
+
+
+@final
+class CEV(AbstractSDE):
+    """`dS = r S dt + σ S^β dW` with 0 < β ≤ 1; zero is absorbing.
+
+    For 1/2 ≤ β < 1 zero is reached and absorbs of itself; for β < 1/2 that is a choice, the one under which the
+    discounted price is a martingale. Simulate with `ModelStep()`: Euler's step, stopped at zero for good.
+
+    A path is a continuous function of its parameters, and the derivative of the step, `1 + β σ S^(β − 1) dW`, is
+    integrable up to zero, so that pathwise derivatives of a Lipschitz payoff have the right mean; an absorbed path has
+    the derivative zero. Where absorption is likely and β is small, the derivative's variance is large.
+
+    Reference: J. Cox, *Notes on option pricing I: constant elasticity of variance diffusions* (1975).
+
+    Attributes:
+        volatility: σ, in units `price^(1 − β)` per square root of a year.
+        exponent: β.
+        rate: r, per year.
+    """
+
+    volatility: Scalar
+    exponent: Scalar
+    rate: Scalar = 0.0
+
+    @property
+    def n_noise(self) -> int:
+        """One."""
+        return 1
+
+    def drift(self, t: Scalar, s: Float[Array, " q"]) -> Float[Array, " q"]:
+        """`r S`."""
+        return s * self.rate
+
+    def diffusion(self, t: Scalar, s: Float[Array, " q"]) -> Float[Array, "q r"]:
+        """`σ S^β`, zero where the price is not positive."""
+        alive = s > 0
+        power = jnp.where(alive, jnp.where(alive, s, 1.0) ** self.exponent, 0.0)
+        return power[:, None] * self.volatility
+
+    def step(self, t: Scalar, dt: Scalar, s: Float[Array, " q"], dw: Float[Array, " r"]) -> Float[Array, " q"]:
+        """Euler's step, or zero."""
+        return jnp.maximum(s + self.drift(t, s) * dt + self.diffusion(t, s) @ dw, 0.0)

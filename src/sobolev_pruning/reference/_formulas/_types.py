@@ -1,0 +1,5 @@
+"""What every formula returns."""
+
+from jaxtyping import Array, Float
+
+ScalarArray = Float[Array, ""]
