@@ -11,7 +11,31 @@ from ._differences import AbstractDifferences, CentralDifferences, ForwardDiffer
 from ._diffrax import DiffraxScheme
 from ._directions import AbstractDirections, Axes, Gaussian, HessianProduct, InUnits, Orthonormal, Rademacher
 from ._engineering import borehole, otl_circuit, piston, wing_weight
-from ._formulas import bachelier_asian_call, bachelier_call, bachelier_digital, bachelier_put, barrier_option, best_of_call, best_of_put, bivariate_normal_cdf, black_scholes_call, black_scholes_digital, black_scholes_put, cev_call, cev_digital, cev_put, discrete_barrier_option_estimate, exchange_option, geometric_asian_call, heston_call, heston_digital, heston_put, normal_call, worst_of_call, worst_of_put
+from ._formulas import (
+    bachelier_asian_call,
+    bachelier_call,
+    bachelier_digital,
+    bachelier_put,
+    barrier_option,
+    best_of_call,
+    best_of_put,
+    bivariate_normal_cdf,
+    black_scholes_call,
+    black_scholes_digital,
+    black_scholes_put,
+    cev_call,
+    cev_digital,
+    cev_put,
+    discrete_barrier_option_estimate,
+    exchange_option,
+    geometric_asian_call,
+    heston_call,
+    heston_digital,
+    heston_put,
+    normal_call,
+    worst_of_call,
+    worst_of_put,
+)
 from ._function import FunctionReference
 from ._gaussian_models import Bachelier, BlackScholes
 from ._heston import AbstractVarianceStep, FullTruncation, Heston, QuadraticExponential
@@ -27,7 +51,17 @@ from ._payoffs import AbstractPayoff, Barrier, Option, Portfolio, TerminalPayoff
 from ._points import read_points
 from ._problem import Problem
 from ._profiles import AbstractProfile, Call, Digital, Line, Put, Smoothed, Smoothing, smoothed
-from ._quotes import AbstractFixing, AbstractQuote, ArithmeticAverage, Asset, Basket, BestOf, GeometricAverage, Terminal, WorstOf
+from ._quotes import (
+    AbstractFixing,
+    AbstractQuote,
+    ArithmeticAverage,
+    Asset,
+    Basket,
+    BestOf,
+    GeometricAverage,
+    Terminal,
+    WorstOf,
+)
 from ._ready_made import bachelier, black_scholes, cev, correlated_basket, heston
 from ._reference_model import AbstractReferenceModel, AbstractReferenceWithTruth
 from ._samples import CotangentProducts, HessianProducts, LabelWeights, Samples
@@ -40,6 +74,7 @@ from ._tables import read_table, stream_table, table_columns
 from ._truth import ReferenceWithTruth
 
 __all__ = [
+    "CEV",
     "AbstractControl",
     "AbstractDifferences",
     "AbstractDirections",
@@ -64,7 +99,6 @@ __all__ = [
     "Bermudan",
     "BestOf",
     "BlackScholes",
-    "CEV",
     "Call",
     "CentralDifferences",
     "Control",

@@ -1,9 +1,9 @@
 """Training on values and derivatives."""
 
 from ._balance import AbstractBalance, GeometricMean, LabelNoise, LabelScale
-from ._checkpoints import CheckpointWarning, Checkpoints
+from ._checkpoints import Checkpoints, CheckpointWarning
 from ._curvature import NoisyCurvatureWarning
-from ._fit import DivergedError, FitResult, fit
+from ._fit import fit
 from ._history import CollapsedWarning, DivergedError, Failure, FitResult, History
 from ._levenberg_marquardt import fit_levenberg_marquardt
 from ._loss import AbstractLoss, SobolevLoss, ValueLoss
