@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sobolev_pruning.reference import Samples
-from sobolev_pruning.study import errors_between
+from sobolev_pruning.study import errors_between, measure
 from sobolev_pruning.study._run import _finite
 
 RNG = np.random.default_rng(0)
@@ -95,3 +95,19 @@ def test_json_has_null_for_what_is_not_finite():
         "r2": [1.0, None, {"values": None}],
         "n": 3,
     }
+
+
+def test_what_is_not_known_plays_no_part():
+    """As if the components were not there; each is compared with the mean of its known ones."""
+    truth, found = RNG.normal([0.0, 5.0], 1.0, (2, 8, 2))
+    known = np.array([[True, False]] * 3 + [[True, True]] * 5)
+    measured = measure(jnp.asarray(found), jnp.asarray(np.where(known, truth, np.nan)), jnp.asarray(known))
+    error, centred = (
+        (found - truth)[known],
+        np.concatenate([t[k] - t[k].mean() for t, k in zip(truth.T, known.T, strict=True)]),
+    )
+    np.testing.assert_allclose(measured.r2, 1 - (error**2).sum() / (centred**2).sum(), rtol=1e-12)
+    np.testing.assert_allclose(measured.rmse, np.sqrt(np.mean(error**2)), rtol=1e-12)
+    assert measured.max_error == np.max(np.abs(error))
+    with pytest.raises(ValueError, match="`known` is false everywhere"):
+        measure(jnp.asarray(found), jnp.asarray(truth), jnp.zeros((8, 2), bool))

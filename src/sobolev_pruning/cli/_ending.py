@@ -36,21 +36,22 @@ def leave(status: int) -> NoReturn:
 
 
 @contextlib.contextmanager
-def interruptible(folder: Path, progress, on_disk: Callable[[], str]) -> Iterator[None]:
+def interruptible(folder: Path | None, progress, on_disk: Callable[[], str]) -> Iterator[None]:
     """Let Ctrl-C end the work at once, say what is on disk, and exit with 130, as shells report it.
 
     The handler does all of that itself: an exception that it raised would be lost wherever Python ignores exceptions,
     such as in JAX's callback of the garbage collector.
 
     Args:
-        folder: below which this process writes; what it began there is removed.
+        folder: below which this process writes meanwhile, if it does; what it began there is removed.
         progress: stopped before anything is said.
         on_disk: says what is there.
     """
 
     def end(*_) -> NoReturn:
         progress.stop()
-        remove_drafts(folder)
+        if folder is not None:
+            remove_drafts(folder)
         leave(say(f"interrupted. On disk: {on_disk()}", 130))
 
     if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals

@@ -126,7 +126,7 @@ def fit(
         for line in _plan(samples.n, data.samples, order, start, chosen, steps):
             console.print(line, soft_wrap=True)
         progress = ProgressBar(console)
-        with interruptible(output.parent, progress, lambda: "nothing"), _warnings_as_lines(console):
+        with interruptible(None, progress, lambda: "nothing"), _warnings_as_lines(console):
             surrogate = _train(start, data, chosen, order, fit_key, steps, batch_size, learning_rate, progress)
         save(surrogate, output)
         stored = [str(output)]
