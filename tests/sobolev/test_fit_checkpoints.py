@@ -320,6 +320,8 @@ def test_a_disk_that_fills_up_takes_no_checkpoint_and_stops_no_fit(tmp_path, mon
     assert seen == [10, 15, 20]
 
 
+# Orbax raises in a thread of its own as well.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_files_that_the_system_cuts_off_take_no_checkpoint(tmp_path):
     """A limit on the size of files, which the writing itself runs into wherever it happens."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
