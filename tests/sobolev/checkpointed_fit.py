@@ -1,5 +1,6 @@
-"""A fit with checkpoints, run as a process of its own that may be killed: folder, result, and seconds a chunk."""
+"""A fit with checkpoints, a process of its own that may be killed: folder, result, seconds a chunk, file limit."""
 
+import resource
 import sys
 import time
 from pathlib import Path
@@ -13,14 +14,24 @@ from sobolev_pruning.sobolev import Checkpoints, SobolevLoss
 jax.config.update("jax_enable_x64", True)
 
 
-def run(folder, seconds=0.0):
+def run(folder, seconds=0.0, *, limited=False, seen=None):
+    """A limit on the size of files, if there is to be one, comes after 25 steps."""
+
+    def on_chunk(done, surrogate):
+        time.sleep(seconds)
+        if seen is not None:
+            seen.append(done)
+        if limited and done == 25:
+            _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
+
     return train(
         loss=SobolevLoss(),
         steps=60,
         evaluation=points(7, 30),
         patience=50,
         checkpoints=Checkpoints(folder, every=10),
-        on_chunk=lambda *_: time.sleep(seconds),
+        on_chunk=on_chunk,
     )
 
 
@@ -35,4 +46,8 @@ def as_arrays(result):
 
 
 if __name__ == "__main__":
-    np.savez(Path(sys.argv[2]), **as_arrays(run(sys.argv[1], float(sys.argv[3]))))
+    folder, path, seconds, *limit = sys.argv[1:]
+    arrays = as_arrays(run(folder, float(seconds), limited=bool(limit)))
+    # The limit cuts off every file of this process.
+    if not limit:
+        np.savez(Path(path), **arrays)

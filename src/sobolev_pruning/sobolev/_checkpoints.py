@@ -148,11 +148,7 @@ class Store:
                 f"checkpoints cannot be written to {self._folder} ({error}); nothing has been trained. Give "
                 "`Checkpoints` a folder that can be written to."
             ) from error
-        # What a killed process left unfinished; Orbax names it after the checkpoint it was to become.
-        if jax.process_index() == 0:
-            for path in self._folder.iterdir():
-                if _NAME.match(path.name) and not _NAME.fullmatch(path.name):
-                    shutil.rmtree(path, ignore_errors=True)
+        self._remove_drafts()
         arrays, _ = start.packed()
         n_bytes = sum(array.nbytes for array in arrays.values())
         best = sum(leaf.nbytes for leaf in jax.tree.leaves(start.weights.params))
@@ -164,6 +160,13 @@ class Store:
                 f"{self._folder} has {free / 2**20:.1f} MiB left, and {self._keep + 1} checkpoints take up to "
                 f"{wanted / 2**20:.1f} MiB; nothing has been trained. Make room, or keep fewer."
             )
+
+    def _remove_drafts(self) -> None:
+        """What a killed process left unfinished; Orbax names it after the checkpoint that it was to become."""
+        if jax.process_index() == 0:
+            for path in self._folder.iterdir():
+                if _NAME.match(path.name) and not _NAME.fullmatch(path.name):
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _newest_first(self) -> list[Path]:
         return sorted((path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
@@ -188,6 +191,8 @@ class Store:
         arrays, facts = course.packed()
         # Checked before any of it is believed: a rename may reach the disk before what it renames.
         about = {"format": _FORMAT, "digest": digest(arrays), "fingerprint": self._fingerprint, "facts": facts}
+        # Those of a write that failed as well: threads of Orbax may go on for a while after it has.
+        self._remove_drafts()
         path = self._folder / f"fit-{course.attempt:03d}-{course.step:012d}"
         try:
             with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
@@ -200,8 +205,7 @@ class Store:
                     force=True,
                 )
         except BaseException:
-            for draft in self._folder.glob(f"{path.name}.*"):
-                shutil.rmtree(draft, ignore_errors=True)
+            self._remove_drafts()
             raise
         self._last = (course.attempt, course.step)
         if jax.process_index() == 0:

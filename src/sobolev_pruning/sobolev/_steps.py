@@ -16,7 +16,7 @@ from ..surrogate import MLP, Normalisation
 from ._loss import AbstractLoss
 from ._sharding import one_copy, shared_out
 
-Keys = Key[Array, " steps"] | UInt32[Array, "steps _"]
+Keys = Key[Array, "*seeds steps"] | UInt32[Array, "*seeds steps _"]
 
 
 @final
