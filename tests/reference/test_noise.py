@@ -133,7 +133,8 @@ def z_of(means, truth=0.0):
 def test_variance_falls_and_the_labels_stay_unbiased():
     """Two comparisons for each of five ways, at |z| < 4.5, over 64 batches of 256 samples."""
     plain = means_and_noise()
-    mirrored = means_and_noise(antithetic=True)
+    # Four pairs a label: half the noise of one.
+    mirrored = means_and_noise(antithetic=True, n_paths=4)
     sobol = means_and_noise(noise=SobolNormals())
     hedged = means_and_noise(controls=[DeltaHedge(delta, gamma)])
     # A hedge that is four times too large is brought to size by the regression.
@@ -142,7 +143,7 @@ def test_variance_falls_and_the_labels_stay_unbiased():
     truth = np.array(jax.value_and_grad(lambda x: formulas.call(x, VOLATILITY, 0.1))(x))
     for means, _ in (plain, mirrored, sobol, hedged, fitted):
         assert np.all(np.abs(z_of(means, truth)) < 4.5), z_of(means, truth)
-    assert np.all(mirrored[1] < 0.6 * plain[1])
+    assert np.all(mirrored[1] < 0.3 * plain[1])
     # Of one label Sobol points have the same noise; of the mean over a batch, far less.
     assert np.all(sobol[0].std(0) < 0.2 * plain[0].std(0))
     assert np.all(hedged[1] < [0.1 * plain[1][0], 0.4 * plain[1][1]])

@@ -231,6 +231,7 @@ def test_bad_arguments_are_named(name):
         reference(**options)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_what_is_no_problem_is_refused():
     with pytest.raises(TypeError, match="`problem` returns float"):
         reference(problem=lambda x: 1.0)

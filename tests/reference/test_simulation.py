@@ -61,7 +61,7 @@ def assert_unbiased(labels, truth):
     assert np.all(deviation < 0.05 * scale.max()), deviation / scale.max()
 
 
-def check(reference, truth, n=8192, seed=1, second=False):
+def check(reference, truth, n=4096, seed=1, second=False):
     """Compare values, gradients and, if asked, Hessians with a closed form `(d,) -> (m,)`."""
     samples = draw(reference, jax.random.key(seed), n, Axes() if second else None)
     order = (truth, jax.jacfwd(truth), jax.jacfwd(jax.jacfwd(truth)))[: 3 if second else 2]
@@ -101,23 +101,17 @@ def test_second_derivatives_of_kinked_payoffs_by_the_mixed_estimator():
 
 
 def test_likelihood_ratio_of_payoffs_that_jump():
-    def problem(x):  # spot, volatility, rate, maturity
-        payoffs = [
-            Option(Digital(1.0)),
-            Barrier(Option(Call(1.0)), 1.3, up=True, out=True),
-            Barrier(Option(Call(1.0)), 1.3, up=True, out=False),
-        ]
-        return Problem(BlackScholes(x[1], x[2]), x[:1], payoffs, x[3], x[2])
+    def problem(x):  # spot, volatility, maturity
+        payoffs = [Option(Digital(1.0)), Barrier(Option(Call(1.0)), 1.4, up=True, out=True)]
+        return Problem(BlackScholes(x[1], 0.1), x[:1], payoffs, x[2], 0.1)
 
     def truth(x):
-        spot, volatility, rate, years = x
-        market = (spot, volatility, rate, 1.0, years)
-        out = formulas.up_and_out_call(*market, level=1.3)
-        return jnp.stack([formulas.digital(*market), out, formulas.call(*market) - out])
+        market = (x[0], x[1], 0.1, 1.0, x[2])
+        return jnp.stack([formulas.digital(*market), formulas.up_and_out_call(*market, level=1.4)])
 
-    inputs = box((0.9, 1.1), (0.2, 0.3), (0.0, 0.1), (0.5, 1.5))
+    inputs = box((0.9, 1.1), (0.2, 0.3), (0.5, 1.5))
     reference = StochasticReference(problem, inputs, n_steps=2, scheme=ModelStep(), labels=LikelihoodRatio())
-    check(reference, truth, n=32768)
+    check(reference, truth, n=16384)
 
 
 def test_smoothed_payoffs_have_labels_of_both_orders():
@@ -132,7 +126,7 @@ def test_smoothed_payoffs_have_labels_of_both_orders():
         return jnp.stack([formulas.gaussian_mean(profile, x[0], x[1]) for profile in profiles])
 
     inputs = box((0.9, 1.1), (0.15, 0.25))
-    check(StochasticReference(problem, inputs, n_steps=2, scheme=EulerMaruyama()), truth, n=4096, second=True)
+    check(StochasticReference(problem, inputs, n_steps=2, scheme=EulerMaruyama()), truth, n=2048, second=True)
 
 
 def test_bachelier_by_eulers_scheme():
@@ -143,7 +137,7 @@ def test_bachelier_by_eulers_scheme():
         return jnp.stack([formulas.bachelier_call(*x), formulas.bachelier_put(*x)])
 
     inputs = box((0.9, 1.1), (0.1, 0.3), (0.9, 1.1))
-    check(StochasticReference(problem, inputs, n_steps=2, scheme=EulerMaruyama(), antithetic=False), truth)
+    check(StochasticReference(problem, inputs, n_steps=2, scheme=EulerMaruyama(), antithetic=False, n_paths=3), truth)
 
 
 def test_a_biased_label_would_be_seen():
@@ -190,16 +184,9 @@ def test_same_key_same_samples():
 
 def test_float32_stays_float32():
     with jax.enable_x64(False):
-        samples = draw(reference(2, labels=Mixed()), jax.random.key(0), 4, Axes())
+        samples = draw(reference(labels=Mixed()), jax.random.key(0), 4, Axes())
     assert {leaf.dtype for leaf in jax.tree.leaves(samples)} == {np.dtype("float32")}
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(samples))
-
-
-def test_more_paths_a_sample_have_less_noise():
-    few, many = (draw(reference(n_paths=n), jax.random.key(0), 2048) for n in (1, 8))
-    truth = jax.vmap(lambda x: formulas.call(*x))(few.x)
-    ratio = np.var(few.y[:, 0] - truth) / np.var(many.y[:, 0] - truth)
-    assert 6 < ratio < 10.7
 
 
 def test_memory_of_the_adjoint_grows_as_the_root_of_the_steps():

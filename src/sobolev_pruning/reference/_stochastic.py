@@ -24,7 +24,7 @@ from ._simulation import Normals, all_normals, as_normals, pinned, simulate
 # Inputs at which the problem is looked at when a reference is made.
 _PROBES = 4
 # Widths of a smoothing, in roundings of what is smoothed, below which its curvature is lost.
-_ROUNDINGS = 1000
+_ROUNDINGS = 100
 
 
 @final
@@ -305,9 +305,9 @@ class StochasticReference(AbstractReferenceModel):
 def _too_narrow(problem: Problem) -> str | None:
     """Why second derivatives of the payoff would be lost in rounding, or None.
 
-    The sigmoid sees `(u − position)/width`, where rounding leaves an error of about `ε max(|u|, |position|)` in u. The
-    curvature changes by a part of order one where that error is a width, and is exact to a thousandth where it is a
-    thousandth of one.
+    The sigmoid sees `(u − position)/width`, where rounding leaves an error of about `ε max(|u|, |position|)` in u. Of a
+    call on 20 log-normal steps in float32, the labels of the gamma have the root mean square error (in parts of their
+    own) 10⁻³ at a width of 830 ε, 4·10⁻³ at 250 ε and 1 at 8 ε.
     """
     dtype = problem.start.dtype
     seen = float(np.max(np.abs(np.asarray(problem.model.observe(problem.begin, problem.start)))))
