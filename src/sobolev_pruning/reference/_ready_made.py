@@ -407,9 +407,8 @@ def correlated_basket(
         raise ValueError(f"`hidden` has shape {others.shape}; {d} models ask for one row each.")
 
     def problem(x: Float[Array, " d"]) -> Problem:
-        return Problem(
-            model, jnp.concatenate([x[:, None], jnp.asarray(others, x.dtype)], 1).reshape(-1), payoff, maturity, rate
-        )
+        start = jnp.concatenate([x[:, None], jnp.asarray(others, x.dtype)], 1).reshape(-1)
+        return Problem(model, start, payoff, maturity, rate)
 
     reference = StochasticReference(problem, numbers, n_steps=n_steps, **({"scheme": ModelStep()} | options))
     return reference if price is None else ReferenceWithTruth(reference, price)
