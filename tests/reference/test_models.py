@@ -429,6 +429,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
