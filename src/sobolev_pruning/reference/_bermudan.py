@@ -194,12 +194,12 @@ class Bermudan(AbstractPayoff):
     the Bermudan price by what the policy gives away, whatever their number. (The paths must not be those that the
     policy was fitted on, or it would see the future.)
 
-    With a width w the policy is a randomised one, `exercise with probability 1/(1 + exp(−(paid − waiting)/w))`, averaged
-    over its coin: a policy again, hence a lower bound again. The payoff is then a Lipschitz function of the path, and its
-    pathwise derivatives have as their mean the derivative of the price of this very policy, exactly. Without, paths
-    jump where they cross the exercise boundary. At the best boundary the jump has mean zero given the past (V.
-    Piterbarg, *Risk sensitivities of Bermuda swaptions*, 2004), at a fitted one nearly so; since it is only nearly so,
-    such a payoff is declared to jump, and pathwise labels refuse it.
+    With a width w the policy is a randomised one, `exercise with probability 1/(1 + exp(−(paid − waiting)/w))`,
+    averaged over its coin: a policy again, hence a lower bound again. The payoff is then a Lipschitz function of the
+    path, and its pathwise derivatives have as their mean the derivative of the price of this very policy, exactly.
+    Without, paths jump where they cross the exercise boundary. At the best boundary the jump has mean zero given the
+    past (V. Piterbarg, *Risk sensitivities of Bermuda swaptions*, 2004), at a fitted one nearly so; since it is only
+    nearly so, such a payoff is declared to jump, and pathwise labels refuse it.
 
     Attributes:
         profile: what exercise pays.

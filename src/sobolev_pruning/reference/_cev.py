@@ -5,6 +5,7 @@ from typing import final
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._formulas import as_scalars, grown_time
 from ._sde import AbstractSDE
 from ._types import Scalar
 
@@ -48,5 +49,11 @@ class CEV(AbstractSDE):
         return power[:, None] * self.volatility
 
     def step(self, t: Scalar, dt: Scalar, s: Float[Array, " q"], dw: Float[Array, " r"]) -> Float[Array, " q"]:
-        """Euler's step, or zero."""
-        return jnp.maximum(s + self.drift(t, s) * dt + self.diffusion(t, s) @ dw, 0.0)
+        """Euler's step of the discounted price, `X = exp(−rt) S`, or zero.
+
+        X has no drift, and over the step the variance of its noise is `σ² X^(2β)` times `∫ exp(−2 r (1 − β) t) dt`; so
+        the step is a martingale whatever the rate, and the rate adds no bias of its own.
+        """
+        rate, exponent, length = as_scalars(s[0], self.rate, self.exponent, dt)[1:]
+        scale = jnp.sqrt(grown_time(-2 * rate * (1 - exponent), length) / length)
+        return jnp.maximum(s + self.diffusion(t, s) @ dw * scale, 0.0) * jnp.exp(rate * length)

@@ -64,8 +64,8 @@ class CorrelatedAssets(AbstractSDE):
         d = len(models)
         if d == 0 or len({jax.tree.structure(model) for model in models}) != 1:
             raise ValueError(
-                f"`models` holds {sorted({type(model).__name__ for model in models})}; give at least one, and models of "
-                "one class and one scheme."
+                f"`models` holds {sorted({type(model).__name__ for model in models})}; give at least one, and models "
+                "of one class and one scheme."
             )
         if correlation.shape != (d, d):
             raise ValueError(f"`correlation` has shape {correlation.shape}; {d} models ask for ({d}, {d}).")

@@ -56,8 +56,8 @@ class QuadraticExponential(AbstractVarianceStep):
     """Andersen's scheme: the new variance has the exact mean and variance, and is never negative.
 
     With ψ the squared ratio of deviation to mean, the new variance is `a (b + Z)²` for `ψ ≤ 1.5` and above a mass at
-    zero with an exponential tail. The price follows with the mean of both variances in place of their integral, and with
-    the part of its noise that the variance explains. Far less bias a step than `FullTruncation`.
+    zero with an exponential tail. The price follows with the mean of both variances in place of their integral, and
+    with the part of its noise that the variance explains. Far less bias a step than `FullTruncation`.
 
     For given normals the new variance jumps where ψ crosses 1.5. The variance does not depend on the price, so deltas
     are right; pathwise derivatives in V₀, κ, θ, ξ, and in the maturity miss the jumps and are biased. `heston` refuses

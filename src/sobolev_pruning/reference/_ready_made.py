@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import final
+from typing import Any, final
 
 import equinox as eqx
 import jax
@@ -93,19 +93,23 @@ class _Built(eqx.Module):
     """A problem or a price, as a function of the input."""
 
     numbers: _Numbers
-    build: Callable[..., Problem | Float[Array, ""]] = eqx.field(static=True)
+    build: Callable[..., Any] = eqx.field(static=True)
 
-    def __call__(self, x: Float[Array, " d"]) -> Problem | Float[Array, ""]:
+    def __call__(self, x: Float[Array, " d"]) -> Any:
         """With all numbers by name."""
         return self.build(**self.numbers.at(x))
 
 
 def _reference(
-    numbers: _Numbers, problem: Callable[..., Problem], formula: Formula | None, n_steps: int, options: dict
+    numbers: _Numbers, problem: Callable[..., Problem], formula: Formula | None, n_steps: int, options: dict[str, Any]
 ) -> Reference:
-    options = {"scheme": ModelStep()} | options
-    reference = StochasticReference(_Built(numbers, problem), numbers, n_steps=n_steps, **options)
+    reference = StochasticReference(_Built(numbers, problem), numbers, n_steps=n_steps, **_with_scheme(options))
     return reference if formula is None else ReferenceWithTruth(reference, _Built(numbers, formula))
+
+
+def _with_scheme(options: dict[str, Any]) -> dict[str, Any]:
+    """The model's own step, unless another scheme is asked for."""
+    return {"scheme": ModelStep()} | options
 
 
 def _state(*numbers: Scalar) -> Float[Array, " q"]:
@@ -362,7 +366,7 @@ def heston(
         start = _state(spot, initial_variance)
         return Problem(model, start, Option(option(strike), fixing), maturity, rate)
 
-    numbers = _Numbers(spot=spot, strike=strike, rate=rate, correlation=correlation, **of_variance)
+    numbers = _Numbers(spot=spot, strike=strike, rate=rate, **of_variance, correlation=correlation)
     return _reference(numbers, problem, formula, n_steps, options)
 
 
@@ -407,9 +411,8 @@ def correlated_basket(
         raise ValueError(f"`hidden` has shape {others.shape}; {d} models ask for one row each.")
 
     def problem(x: Float[Array, " d"]) -> Problem:
-        return Problem(
-            model, jnp.concatenate([x[:, None], jnp.asarray(others, x.dtype)], 1).reshape(-1), payoff, maturity, rate
-        )
+        start = jnp.concatenate([x[:, None], jnp.asarray(others, x.dtype)], 1).reshape(-1)
+        return Problem(model, start, payoff, maturity, rate)
 
-    reference = StochasticReference(problem, numbers, n_steps=n_steps, **({"scheme": ModelStep()} | options))
+    reference = StochasticReference(problem, numbers, n_steps=n_steps, **_with_scheme(options))
     return reference if price is None else ReferenceWithTruth(reference, price)

@@ -4,10 +4,9 @@ A call costs `exp(−rT) ((F − K) Φ(u) + s φ(u))` with `s = σ sqrt(T)`, `u 
 """
 
 import jax.numpy as jnp
-from jax.scipy import stats
 
 from .._types import Scalar
-from ._normal import as_scalars, root, standardised
+from ._normal import as_scalars, cdf, pdf, root, standardised
 from ._types import ScalarArray
 
 
@@ -37,7 +36,7 @@ def bachelier_put(spot: Scalar, strike: Scalar, rate: Scalar, volatility: Scalar
 def bachelier_digital(spot: Scalar, strike: Scalar, rate: Scalar, volatility: Scalar, maturity: Scalar) -> ScalarArray:
     """Price of a digital call, `exp(−rT) P(F_T > K)`; arguments as in `bachelier_call`."""
     spot, strike, rate, volatility, maturity = as_scalars(spot, strike, rate, volatility, maturity)
-    return jnp.exp(-rate * maturity) * stats.norm.cdf(standardised(spot - strike, volatility * root(maturity)))
+    return jnp.exp(-rate * maturity) * cdf(standardised(spot - strike, volatility * root(maturity)))
 
 
 def bachelier_asian_call(
@@ -67,7 +66,7 @@ def normal_call(mean: Scalar, strike: Scalar, deviation: Scalar) -> ScalarArray:
     mean, strike, deviation = as_scalars(mean, strike, deviation)
     u = standardised(mean - strike, deviation)
     # Not `deviation * (u Φ(u) + φ(u))`: at a deviation of zero this is the intrinsic value.
-    return (mean - strike) * stats.norm.cdf(u) + deviation * stats.norm.pdf(u)
+    return (mean - strike) * cdf(u) + deviation * pdf(u)
 
 
 def share_of_average(n_dates: int) -> float:

@@ -7,12 +7,11 @@ are P. Buchen's, *Image options and the road to barriers*, Risk 14 (2001).
 """
 
 import jax.numpy as jnp
-from jax.scipy import stats
 from jaxtyping import Array, Float
 
 from .._types import Scalar
 from ._black_scholes import black_scholes_call, black_scholes_put
-from ._normal import as_scalars, root, standardised
+from ._normal import as_scalars, cdf, root, standardised
 from ._types import ScalarArray
 
 # −ζ(1/2) / sqrt(2π): the mean overshoot of a Gaussian walk over a far barrier, in deviations of a step.
@@ -109,7 +108,6 @@ def _paid_on_one_side(
     deviation, cash = v * root(t), k * jnp.exp(-r * t)
     # exp(−rT) E[(S_T − K) 1{S_T > level}], gap calls, at the kink and at the barrier.
     d = standardised(jnp.log(starts[None] / jnp.stack([kink, h])[:, None]) + r * t, deviation)
-    cdf = stats.norm.cdf
     at_kink, at_barrier = starts[None] * cdf(d + deviation / 2) - cash * cdf(d - deviation / 2)
     if is_up:
         return at_kink - (at_barrier if is_call else starts - cash)

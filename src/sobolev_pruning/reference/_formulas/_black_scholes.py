@@ -4,11 +4,10 @@ F. Black, M. Scholes (1973); averages: A. Kemna, A. Vorst (1990), here with disc
 """
 
 import jax.numpy as jnp
-from jax.scipy import stats
 
 from .._types import Scalar
 from ._bachelier import share_of_average
-from ._normal import as_scalars, root, standardised
+from ._normal import as_scalars, cdf, root, standardised
 from ._types import ScalarArray
 
 
@@ -44,7 +43,7 @@ def black_scholes_digital(
     spot, strike, rate, volatility, maturity = as_scalars(spot, strike, rate, volatility, maturity)
     deviation = volatility * root(maturity)
     above = standardised(jnp.log(spot / strike) + rate * maturity, deviation) - deviation / 2
-    return jnp.exp(-rate * maturity) * stats.norm.cdf(above)
+    return jnp.exp(-rate * maturity) * cdf(above)
 
 
 def geometric_asian_call(
@@ -75,5 +74,4 @@ def lognormal_option(sign: float, forward: ScalarArray, strike: ScalarArray, dev
         deviation: standard deviation of log X; not negative.
     """
     u = standardised(jnp.log(forward / strike), deviation)
-    cdf = stats.norm.cdf
     return sign * (forward * cdf(sign * (u + deviation / 2)) - strike * cdf(sign * (u - deviation / 2)))

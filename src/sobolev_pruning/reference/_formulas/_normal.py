@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy import stats
+from jax.scipy.special import erfc
 from jaxtyping import Array, Float
 
 from .._types import Scalar
@@ -25,6 +25,16 @@ def root(x: ScalarArray) -> ScalarArray:
     """`sqrt(x)`, zero and flat where x is not positive, so that derivatives there are those of one side or zero."""
     positive = x > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+
+
+def cdf(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Φ, by one error function, exact in both tails; JAX's own takes two of them, and twice as long to compile."""
+    return 0.5 * erfc(-(0.5**0.5) * x)
+
+
+def pdf(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """φ."""
+    return jnp.exp(-0.5 * x * x) * (2 * jnp.pi) ** -0.5
 
 
 def standardised(distance: Float[Array, "*shape"], deviation: ScalarArray) -> Float[Array, "*shape"]:
@@ -73,7 +83,7 @@ def _by_angle(
     half = jnp.arcsin(rho) / 2
     sine = jnp.sin(half * (1 + x))
     integrand = jnp.exp((sine * h * k - (h * h + k * k) / 2) / (1 - sine * sine))
-    return half * (w @ integrand) / (2 * jnp.pi) + stats.norm.cdf(-h) * stats.norm.cdf(-k)
+    return half * (w @ integrand) / (2 * jnp.pi) + cdf(-h) * cdf(-k)
 
 
 def _near_singular(
@@ -91,7 +101,7 @@ def _near_singular(
         a * jnp.exp(exponent) * (1 - c * (gap**2 - a_squared) * (1 - d * gap**2) / 3 + c * d * a_squared**2),
         0.0,
     )
-    tail = jnp.sqrt(2 * jnp.pi) * stats.norm.cdf(-standardised(gap, a))
+    tail = jnp.sqrt(2 * jnp.pi) * cdf(-standardised(gap, a))
     expansion -= jnp.where(
         hk > -100, jnp.exp(-jnp.maximum(hk, -100.0) / 2) * tail * gap * (1 - c * gap**2 * (1 - d * gap**2) / 3), 0.0
     )
@@ -102,7 +112,6 @@ def _near_singular(
     smooth = jnp.exp(-hk / 2 * s / (1 + cosine) ** 2) / cosine
     remainder = jnp.where(exponents > -100, jnp.exp(exponents) * (1 + c * s * (1 + 5 * d * s) - smooth), 0.0)
     correction = jnp.where(a > 0, (a / 2 * (w @ remainder) - expansion) / (2 * jnp.pi), 0.0)
-    cdf = stats.norm.cdf
     above = jnp.where(h < 0, cdf(k_signed) - cdf(h), cdf(-h) - cdf(-k_signed))
     return jnp.where(
         rho > 0,
@@ -119,9 +128,9 @@ def _bivariate_normal_cdf_jvp(primals: tuple, tangents: tuple) -> tuple[ScalarAr
     # Finite numbers keep the derivatives of these derivatives free of `inf * 0`.
     h, k = jnp.clip(h, -_FAR, _FAR), jnp.clip(k, -_FAR, _FAR)
     a = root((1 - rho) * (1 + rho))
-    by_h = stats.norm.pdf(h) * stats.norm.cdf(standardised(k - rho * h, a))
-    by_k = stats.norm.pdf(k) * stats.norm.cdf(standardised(h - rho * k, a))
+    by_h = pdf(h) * cdf(standardised(k - rho * h, a))
+    by_k = pdf(k) * cdf(standardised(h - rho * k, a))
     # φ(h) φ((k − ρh)/a) / a is the joint density, without its cancellation near ρ = ±1.
     a_safe = jnp.where(a > 0, a, 1.0)
-    by_rho = jnp.where(a > 0, stats.norm.pdf(h) * stats.norm.pdf(standardised(k - rho * h, a)) / a_safe, 0.0)
+    by_rho = jnp.where(a > 0, pdf(h) * pdf(standardised(k - rho * h, a)) / a_safe, 0.0)
     return value, by_h * h_dot + by_k * k_dot + by_rho * rho_dot
