@@ -164,7 +164,7 @@ def _weights(samples: Samples) -> LabelWeights:
 
 
 def _along(
-    noise: Float[Array, "*shape"], blocked: Float[Array, "*shape"], norm: Float[Array, "*shape"]
+    noise: Float[Array, "*shape"], blocked: Float[Array, "*shape"], norm: Float[Array, "..."]
 ) -> Float[Array, "*shape"]:
     """Weights of sums of labels from the variances of those, zero where an unknown label takes part."""
     known = (blocked == 0) & (noise > 0)
