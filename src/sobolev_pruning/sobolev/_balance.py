@@ -205,6 +205,6 @@ def _variance(
     return float(0.5 * jnp.mean((first - second) ** 2, where=known))
 
 
-def _check_same(name: str, first: Float[Array, "n ..."], second: Float[Array, "n ..."]) -> None:
+def _check_same(name: str, first: Float[Array, "..."], second: Float[Array, "..."]) -> None:
     if first.shape != second.shape or not bool(jnp.all(first == second)):
         raise ValueError(f"`first.{name}` and `second.{name}` differ; noise is measured by labels at the same inputs.")
