@@ -131,8 +131,7 @@ def z_of(means, truth=0.0):
 
 
 def test_variance_falls_and_the_labels_stay_unbiased():
-    """Two comparisons for each of five ways, at |z| < 4.5, over 64 batches of 256 samples."""
-    plain = means_and_noise()
+    """Two comparisons for each of four ways, at |z| < 4.5, over 64 batches of 256 samples."""
     # Four pairs a label: half the noise of one.
     mirrored = means_and_noise(antithetic=True, n_paths=4)
     sobol = means_and_noise(noise=SobolNormals())
@@ -141,13 +140,14 @@ def test_variance_falls_and_the_labels_stay_unbiased():
     fitted = means_and_noise(controls=[DeltaHedge(lambda t, s: 4 * delta(t, s))], pilot_paths=256)
     x = jnp.asarray(SPOT)
     truth = np.array(jax.value_and_grad(lambda x: formulas.call(x, VOLATILITY, 0.1))(x))
-    for means, _ in (plain, mirrored, sobol, hedged, fitted):
+    for means, _ in (mirrored, sobol, hedged, fitted):
         assert np.all(np.abs(z_of(means, truth)) < 4.5), z_of(means, truth)
-    assert np.all(mirrored[1] < 0.3 * plain[1])
-    # Of one label Sobol points have the same noise; of the mean over a batch, far less.
-    assert np.all(sobol[0].std(0) < 0.2 * plain[0].std(0))
-    assert np.all(hedged[1] < [0.1 * plain[1][0], 0.4 * plain[1][1]])
-    assert np.all(fitted[1] < [0.4 * plain[1][0], 0.6 * plain[1][1]])
+    # A Sobol point alone is a pseudo-random one, and has the noise of plain Monte Carlo; their mean has far less.
+    plain = sobol[1]
+    assert np.all(sobol[0].std(0) < 0.2 * plain / np.sqrt(256))
+    assert np.all(mirrored[1] < 0.3 * plain)
+    assert np.all(hedged[1] < [0.1 * plain[0], 0.4 * plain[1]])
+    assert np.all(fitted[1] < [0.4 * plain[0], 0.6 * plain[1]])
 
 
 def test_a_known_payoff_as_control():
