@@ -316,7 +316,9 @@ def main() -> None:
         pair = interleaved({"ours": ours(network, samples, SobolevLoss())[0], "bare": bare}, arguments.seconds / 2)
         share = pair["ours"] / pair["bare"]
         word = ("met" if share >= 0.6 else "missed") if (name, d) == ("20×3", 7) else ""
-        measured = f"{share:.0%}: {pair['ours'] * operations / 1e9:.0f} of {pair['bare'] * operations / 1e9:.0f} Gflop/s"
+        measured = (
+            f"{share:.0%}: {pair['ours'] * operations / 1e9:.0f} of {pair['bare'] * operations / 1e9:.0f} Gflop/s"
+        )
         goals.append(f"| {d}-{name}-1 | {batch} | 60 % of the rate of bare matrix products | {measured} | {word} |")
         print(goals[-1], flush=True)
 
