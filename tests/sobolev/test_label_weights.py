@@ -41,9 +41,9 @@ def value_and_gradient(loss, samples, key=None):
 def test_a_loop_over_the_known_labels_finds_the_same():
     weights = {name: mask * jnp.linspace(0.5, 1.5, mask.size).reshape(mask.shape) for name, mask in masks().items()}
     found = {
-        "y": jax.vmap(NETWORK)(labels()["x"]),
-        "dydx": jax.vmap(jax.jacrev(NETWORK))(labels()["x"]),
-        "d2ydx2": jax.vmap(jax.hessian(NETWORK))(labels()["x"]),
+        "y": jax.jit(jax.vmap(NETWORK))(labels()["x"]),
+        "dydx": jax.jit(jax.vmap(jax.jacrev(NETWORK)))(labels()["x"]),
+        "d2ydx2": jax.jit(jax.vmap(jax.hessian(NETWORK)))(labels()["x"]),
     }
     expected = 0.0
     for name, factor in (("y", 1.0), ("dydx", 0.7), ("d2ydx2", 0.3)):
