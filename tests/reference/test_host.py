@@ -89,7 +89,7 @@ def test_steps_are_those_of_their_inputs():
 
 def test_many_points_are_evaluated_in_several_parts(monkeypatch):
     """Rows keep their order and their numbers."""
-    monkeypatch.setattr("sobolev_pruning.reference._host._NUMBERS_AT_ONCE", 25)  # two rows of two inputs
+    monkeypatch.setattr("sobolev_pruning.reference._functions._host._NUMBERS_AT_ONCE", 25)  # two rows of two inputs
     whole = KINDS["central, batched"][0].table(KEY, 5)
     np.testing.assert_allclose(whole.dydx, exact(whole.x)[1], atol=1e-8)
     last = np.asarray(whole.x[4])

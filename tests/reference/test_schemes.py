@@ -19,7 +19,7 @@ from sobolev_pruning.reference import (
     StochasticReference,
     TerminalPayoff,
 )
-from sobolev_pruning.reference._simulation import as_normals, simulate
+from sobolev_pruning.reference._stochastic._simulation import as_normals, simulate
 
 STATE = TerminalPayoff(lambda s: s, is_lipschitz=True, is_kinked=False)
 

@@ -1,16 +1,9 @@
 """Reference models: what a surrogate learns from. Knows nothing of networks or training."""
 
-from ._bachelier import BachelierBasket
-from ._bermudan import Bermudan, ExercisePolicy, fit_exercise_policy
-from ._cev import CEV
-from ._controls import AbstractControl, Control, DeltaHedge, PathStep
-from ._correlated import CorrelatedAssets, random_correlation
-from ._cotangents import Cotangents, vjps
-from ._dataset import DataSet
-from ._differences import AbstractDifferences, CentralDifferences, ForwardDifferences, ReturnedDerivatives
-from ._diffrax import DiffraxScheme
+from ._data._dataset import DataSet
+from ._data._mapped import MappedDataSet
+from ._data._points import read_points
 from ._directions import AbstractDirections, Axes, Gaussian, HessianProduct, InUnits, Orthonormal, Rademacher
-from ._engineering import borehole, otl_circuit, piston, wing_weight
 from ._formulas import (
     bachelier_asian_call,
     bachelier_call,
@@ -36,22 +29,31 @@ from ._formulas import (
     worst_of_call,
     worst_of_put,
 )
-from ._function import FunctionReference
-from ._gaussian_models import Bachelier, BlackScholes
-from ._heston import AbstractVarianceStep, FullTruncation, Heston, QuadraticExponential
-from ._host import HostFunction
-from ._labels import AbstractLabels, LikelihoodRatio, Mixed, Pathwise
-from ._laws import NormalLaw, SobolBox, UniformBox
+from ._functions._cotangents import Cotangents, vjps
+from ._functions._differences import AbstractDifferences, CentralDifferences, ForwardDifferences, ReturnedDerivatives
+from ._functions._engineering import borehole, otl_circuit, piston, wing_weight
+from ._functions._function import FunctionReference
+from ._functions._host import HostFunction
+from ._functions._laws import NormalLaw, SobolBox, UniformBox
+from ._functions._lorenz import lorenz
 from ._leading_directions import LeadingCurvature, PrincipalComponents
-from ._lorenz import lorenz
-from ._mapped import MappedDataSet
-from ._noise import AbstractNoise, PseudoRandom
-from ._payoff import call, smoothed_call
-from ._payoffs import AbstractPayoff, Barrier, Option, Portfolio, TerminalPayoff
-from ._points import read_points
-from ._problem import Problem
-from ._profiles import AbstractProfile, Call, Digital, Line, Put, Smoothed, Smoothing, smoothed
-from ._quotes import (
+from ._reference_model import AbstractReferenceModel, AbstractReferenceWithTruth
+from ._samples import CotangentProducts, HessianProducts, LabelWeights, Samples
+from ._stochastic._bachelier import BachelierBasket
+from ._stochastic._bermudan import Bermudan, ExercisePolicy, fit_exercise_policy
+from ._stochastic._cev import CEV
+from ._stochastic._controls import AbstractControl, Control, DeltaHedge, PathStep
+from ._stochastic._correlated import CorrelatedAssets, random_correlation
+from ._stochastic._diffrax import DiffraxScheme
+from ._stochastic._gaussian_models import Bachelier, BlackScholes
+from ._stochastic._heston import AbstractVarianceStep, FullTruncation, Heston, QuadraticExponential
+from ._stochastic._labels import AbstractLabels, LikelihoodRatio, Mixed, Pathwise
+from ._stochastic._noise import AbstractNoise, PseudoRandom
+from ._stochastic._payoff import call, smoothed_call
+from ._stochastic._payoffs import AbstractPayoff, Barrier, Option, Portfolio, TerminalPayoff
+from ._stochastic._problem import Problem
+from ._stochastic._profiles import AbstractProfile, Call, Digital, Line, Put, Smoothed, Smoothing, smoothed
+from ._stochastic._quotes import (
     AbstractFixing,
     AbstractQuote,
     ArithmeticAverage,
@@ -62,16 +64,14 @@ from ._quotes import (
     Terminal,
     WorstOf,
 )
-from ._ready_made import bachelier, black_scholes, cev, correlated_basket, heston
-from ._reference_model import AbstractReferenceModel, AbstractReferenceWithTruth
-from ._samples import CotangentProducts, HessianProducts, LabelWeights, Samples
-from ._schemes import AbstractScheme, EulerMaruyama, Milstein, ModelStep
-from ._sde import AbstractSDE, ItoSDE
-from ._sobol import SobolNormals
-from ._spots import Mixture, ModelLaw, SpotLaw, UniformCube, published_cube_width
-from ._stochastic import StochasticReference
+from ._stochastic._ready_made import bachelier, black_scholes, cev, correlated_basket, heston
+from ._stochastic._reference import StochasticReference
+from ._stochastic._schemes import AbstractScheme, EulerMaruyama, Milstein, ModelStep
+from ._stochastic._sde import AbstractSDE, ItoSDE
+from ._stochastic._sobol import SobolNormals
+from ._stochastic._spots import Mixture, ModelLaw, SpotLaw, UniformCube, published_cube_width
+from ._stochastic._truth import ReferenceWithTruth
 from ._tables import read_table, stream_table, table_columns
-from ._truth import ReferenceWithTruth
 
 __all__ = [
     "CEV",

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
+from .._types import Scalar
 from ._payoffs import AbstractPayoff
 from ._problem import Problem
 from ._profiles import AbstractProfile, Smoothing, check_width
 from ._quotes import AbstractQuote, Asset
 from ._schemes import AbstractScheme
-from ._types import Scalar
 
 
 @final

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._types import Scalar
 from ._schemes import AbstractScheme
 from ._sde import AbstractSDE
-from ._types import Scalar
 
 
 @final

@@ -10,7 +10,7 @@ from jax.core import Tracer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._samples import CotangentProducts
+from .._samples import CotangentProducts
 
 # Samples whose intermediate values are in memory together.
 AT_ONCE = 1024

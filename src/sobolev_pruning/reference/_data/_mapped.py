@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from .._directions import AbstractDirections
+from .._reference_model import AbstractReferenceModel
+from .._samples import CotangentProducts, HessianProducts, LabelWeights, Samples
 from ._checks import check_learnable, without_unknown
-from ._directions import AbstractDirections
-from ._reference_model import AbstractReferenceModel
-from ._samples import CotangentProducts, HessianProducts, LabelWeights, Samples
 
 _GROUPS = {"hvps": HessianProducts, "vjps": CotangentProducts, "weights": LabelWeights}
 _MOST_ROWS = 2**31 - 1

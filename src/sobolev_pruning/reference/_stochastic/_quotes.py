@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from .._types import Scalar
 from ._profiles import Smoothing, check_width
-from ._types import Scalar
 
 
 class AbstractQuote(eqx.Module):

@@ -10,11 +10,11 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._directions import AbstractDirections
+from .._reference_model import AbstractReferenceModel
+from .._samples import Samples
 from ._differences import AbstractDifferences, ReturnedDerivatives
-from ._directions import AbstractDirections
 from ._laws import dimension_of
-from ._reference_model import AbstractReferenceModel
-from ._samples import Samples
 
 # Of the points around samples, in memory together.
 _NUMBERS_AT_ONCE = 2**22

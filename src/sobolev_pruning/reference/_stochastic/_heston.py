@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax.scipy import stats
 from jaxtyping import Array, Float
 
+from .._types import Scalar
 from ._sde import AbstractSDE
-from ._types import Scalar
 
 
 class AbstractVarianceStep(eqx.Module):

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._directions import AbstractDirections, HessianProduct
+from .._reference_model import AbstractReferenceWithTruth
+from .._samples import HessianProducts, Samples
 from ._cotangents import AT_ONCE, Cotangents, vjps
-from ._directions import AbstractDirections, HessianProduct
 from ._laws import UniformBox, dimension_of
-from ._reference_model import AbstractReferenceWithTruth
-from ._samples import HessianProducts, Samples
 
 
 @final

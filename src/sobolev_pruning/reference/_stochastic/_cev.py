@@ -5,9 +5,9 @@ from typing import final
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._formulas import as_scalars, grown_time
+from .._formulas import as_scalars, grown_time
+from .._types import Scalar
 from ._sde import AbstractSDE
-from ._types import Scalar
 
 
 @final

@@ -19,11 +19,11 @@ import numpy as np
 from jax.scipy import stats
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._directions import AbstractDirections
+from .._reference_model import AbstractReferenceWithTruth
+from .._samples import Samples
 from ._correlated import random_correlation
-from ._directions import AbstractDirections
 from ._payoff import call
-from ._reference_model import AbstractReferenceWithTruth
-from ._samples import Samples
 from ._spots import ModelLaw, SpotLaw
 
 

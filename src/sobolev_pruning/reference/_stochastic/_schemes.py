@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._types import Scalar
 from ._sde import AbstractSDE
-from ._types import Scalar
 
 
 class AbstractScheme(eqx.Module):

@@ -10,8 +10,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._types import Scalar
 from ._sde import AbstractSDE
-from ._types import Scalar
 
 
 def random_correlation(key: PRNGKeyArray, dim: int) -> Float[np.ndarray, "d d"]:

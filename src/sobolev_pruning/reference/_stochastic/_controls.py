@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from .._types import Scalar
 from ._payoffs import AbstractPayoff
 from ._problem import Problem
-from ._types import Scalar
 
 
 class PathStep(NamedTuple):

@@ -7,7 +7,7 @@ from typing import final
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from ._types import Scalar
+from .._types import Scalar
 
 
 class AbstractSDE(eqx.Module):

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from .._types import Scalar
 from ._profiles import AbstractProfile, Smoothing, check_width
 from ._quotes import AbstractFixing, AbstractQuote, Asset, Terminal
-from ._types import Scalar
 
 
 class AbstractPayoff(eqx.Module):

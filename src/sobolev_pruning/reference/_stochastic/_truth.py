@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._directions import AbstractDirections
-from ._reference_model import AbstractReferenceModel, AbstractReferenceWithTruth
-from ._samples import Samples
+from .._directions import AbstractDirections
+from .._reference_model import AbstractReferenceModel, AbstractReferenceWithTruth
+from .._samples import Samples
 
 # Inputs whose Hessians are evaluated together: a transform holds some hundred nodes for each, several times over.
 _AT_ONCE = 256

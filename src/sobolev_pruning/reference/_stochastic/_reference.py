@@ -10,14 +10,14 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from .._directions import AbstractDirections
+from .._reference_model import AbstractReferenceModel
+from .._samples import HessianProducts, Samples
 from ._controls import AbstractControl
-from ._directions import AbstractDirections
 from ._labels import AbstractLabels, LikelihoodRatio, Mixed, Pathwise
 from ._noise import AbstractNoise, PseudoRandom
 from ._payoffs import AbstractPayoff
 from ._problem import Problem
-from ._reference_model import AbstractReferenceModel
-from ._samples import HessianProducts, Samples
 from ._schemes import AbstractScheme
 from ._simulation import Normals, all_normals, as_normals, pinned, simulate
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ._types import Scalar
+from .._types import Scalar
 
 
 class Smoothing(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from ._samples import Samples
+from .._samples import Samples
 
 _PARTS = ("y", "dydx", "d2ydx2")
 

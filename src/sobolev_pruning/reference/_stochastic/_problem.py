@@ -6,9 +6,9 @@ from typing import final
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from .._types import Scalar
 from ._payoffs import AbstractPayoff, Portfolio
 from ._sde import AbstractSDE
-from ._types import Scalar
 
 
 def _as_payoff(payoff: AbstractPayoff | Sequence[AbstractPayoff]) -> AbstractPayoff:

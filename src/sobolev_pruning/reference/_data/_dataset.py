@@ -10,10 +10,10 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from .._directions import AbstractDirections
+from .._reference_model import AbstractReferenceModel
+from .._samples import LabelWeights, Samples
 from ._checks import check_learnable, without_unknown
-from ._directions import AbstractDirections
-from ._reference_model import AbstractReferenceModel
-from ._samples import LabelWeights, Samples
 
 _SHAPES = {"x": "(n, d)", "y": "(n, m)", "dydx": "(n, m, d)", "d2ydx2": "(n, m, d, d)"}
 

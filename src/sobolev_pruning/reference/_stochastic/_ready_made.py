@@ -11,9 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._cev import CEV
-from ._correlated import CorrelatedAssets
-from ._formulas import (
+from .._formulas import (
     as_scalars,
     bachelier_asian_call,
     bachelier_call,
@@ -30,17 +28,19 @@ from ._formulas import (
     heston_digital,
     heston_put,
 )
+from .._types import Scalar
+from ._cev import CEV
+from ._correlated import CorrelatedAssets
 from ._gaussian_models import Bachelier, BlackScholes
 from ._heston import AbstractVarianceStep, FullTruncation, Heston, QuadraticExponential
 from ._payoffs import AbstractPayoff, Option
 from ._problem import Problem
 from ._profiles import AbstractProfile, Call, Digital, Put
 from ._quotes import AbstractFixing, ArithmeticAverage, Asset, GeometricAverage, Terminal
+from ._reference import StochasticReference
 from ._schemes import ModelStep
 from ._sde import AbstractSDE
-from ._stochastic import StochasticReference
 from ._truth import ReferenceWithTruth
-from ._types import Scalar
 
 # A number that is fixed, or the two ends of the interval over which it is an input.
 Choice = float | tuple[float, float]

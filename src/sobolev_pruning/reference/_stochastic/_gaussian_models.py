@@ -5,8 +5,8 @@ from typing import final
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._types import Scalar
 from ._sde import AbstractSDE
-from ._types import Scalar
 
 
 @final

@@ -1,0 +1,1 @@
+"""References that are data: arrays, files on disk."""

@@ -1,0 +1,1 @@
+"""References that are functions: traced by JAX, called on the host, or well known from engineering."""

@@ -1,0 +1,1 @@
+"""References that are simulated: models, schemes, payoffs, noise, and how derivatives are labelled."""
