@@ -35,7 +35,7 @@ RESULTS = Path(__file__).parent / "results" / "training_speed.md"
 RATE = 1e-3
 NETWORKS = {"20×3": [20] * 3, "128×6": [128] * 6}
 SIZES = [(name, d, batch) for name in NETWORKS for d in (7, 100) for batch in (256, 4096)]
-# Factors over each peer that the issue asks for, at d = 7.
+# Goals: factors over each peer, at d = 7.
 GOALS = {
     ("128×6", 256): {"torch.compile": 1.0, "PyTorch": 1.7, "JENN": 14.0},
     ("128×6", 4096): {"torch.compile": 1.5, "PyTorch": 2.2, "JENN": 40.0},
