@@ -133,9 +133,7 @@ class LeastSquares:
         count, n = self._counted(n_blocks)
         with double_precision():
             theta_ = jnp.asarray(theta)
-            matrix, gradient, total = _accumulate(
-                theta_, self._network, self._loss, self._blocks, self._key, count
-            )
+            matrix, gradient, total = _accumulate(theta_, self._network, self._loss, self._blocks, self._key, count)
         return NormalEquations(np.asarray(matrix) / n, np.asarray(gradient) / n, float(total) / n)
 
     def _counted(self, n_blocks: int | None) -> tuple[Int[np.ndarray, ""], int]:

@@ -10,9 +10,7 @@ from ..surrogate import MLP, Normalisation, Surrogate
 _N_SAMPLES = 16384
 
 
-def as_surrogate(
-    network: MLP | Surrogate, reference: AbstractReferenceModel | Samples, key: PRNGKeyArray
-) -> Surrogate:
+def as_surrogate(network: MLP | Surrogate, reference: AbstractReferenceModel | Samples, key: PRNGKeyArray) -> Surrogate:
     """The network with units learned from samples; a surrogate has its own already and comes back as it is.
 
     Args:
