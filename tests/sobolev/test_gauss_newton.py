@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from sobolev_pruning.reference import AbstractReferenceModel, DataSet, FunctionReference, Samples
-from sobolev_pruning.sobolev import DivergedError, SobolevLoss, ValueLoss, _gauss_newton, fit_gauss_newton
-from sobolev_pruning.sobolev._levenberg_marquardt import damped_step
+from sobolev_pruning.sobolev import DivergedError, SobolevLoss, ValueLoss, fit_gauss_newton
 from sobolev_pruning.sobolev._start import as_surrogate
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
 
@@ -82,21 +81,11 @@ def test_the_teacher_is_found_behind_the_noise():
     assert mean_square(result.surrogate) < 3e-6 < 0.02 * mean_square(NEAR)
 
 
-def test_a_step_that_made_it_worse_is_taken_back(monkeypatch):
-    """The second step is replaced by one that leads astray; the loss of the next fresh samples shows it."""
-    calls = []
-
-    def astray(equations, damping):
-        calls.append(damping)
-        move = damped_step(equations, damping)
-        return move + 10.0 if len(calls) == 2 else move
-
-    monkeypatch.setattr(_gauss_newton, "damped_step", astray)
-    result = fit_gauss_newton(NEAR, NOISY, SobolevLoss(), key=jax.random.key(2), steps=8, samples_per_step=64)
-    assert result.losses[2] > 2 * result.losses[1]
-    # It went back at once, and damps more from there on.
-    assert result.losses[3] < 1.5 * result.losses[1]
-    np.testing.assert_allclose(calls, [1e-6] * 2 + [1e-5] * 5)
+def test_a_step_that_made_it_worse_is_taken_back():
+    """Few samples leave weak directions to noise, and the first step leads astray: the fit goes back and damps more."""
+    result = fit_gauss_newton(NEAR, NOISY, SobolevLoss(), key=jax.random.key(2), steps=12, samples_per_step=512)
+    assert result.losses[1] > 5 * result.losses[0]
+    assert np.all(result.losses[2:] < 1.5 * result.losses[0])
 
 
 def test_labels_that_are_nan_stop_the_fit():
@@ -112,8 +101,8 @@ def test_bad_arguments_are_named():
     for name, value in (("steps", 0), ("samples_per_step", 0), ("damping", 0.0)):
         with pytest.raises(ValueError, match=f"`{name}` is {value}"):
             fit_gauss_newton(NEAR, NOISY, ValueLoss(), **(given | {name: value}))
+    three = Surrogate(network(0, (3, 2, 1)), Normalisation.identity(3, 1))
     with pytest.raises(ValueError, match="the reference maps 2 inputs to 1 outputs, the network 3 to 1"):
-        three = Surrogate(network(0, (3, 2, 1)), Normalisation.identity(3, 1))
         fit_gauss_newton(three, NOISY, ValueLoss(), **given)
 
 

@@ -1,7 +1,7 @@
 """A surrogate as an estimator of scikit-learn: arrays in, arrays out, no keys and no reference model."""
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, cast, final
 
 import jax
 import jax.numpy as jnp
@@ -65,8 +65,8 @@ class SobolevRegressor(RegressorMixin, BaseEstimator):
 
         Args:
             hidden: widths of the hidden layers.
-            activation: name of a function of `jax.nn`, for every hidden layer; the functions themselves cannot be copied
-                to other processes.
+            activation: name of a function of `jax.nn`, for every hidden layer; the functions themselves cannot be
+                copied to other processes.
             gradient_weight: λ₁ of the Sobolev loss; plays no part without derivatives.
             steps: of Adam.
             batch_size: samples of each, drawn with replacement.
@@ -149,7 +149,7 @@ class SobolevRegressor(RegressorMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the function of the activation, which JAX wraps such that no other process could find it."""
-        state = dict(super().__getstate__())
+        state = dict(cast("dict[str, Any]", super().__getstate__()))
         if "surrogate_" in state:
             surrogate = state["surrogate_"]
             state["surrogate_"] = (surrogate.network.layers, surrogate.normalisation)
@@ -186,7 +186,7 @@ class SobolevRegressor(RegressorMixin, BaseEstimator):
 
 
 def _activation(name: Any) -> Callable[[jax.Array], jax.Array]:
-    function = getattr(jax.nn, name, None) if isinstance(name, str) else None
+    function: Any = getattr(jax.nn, name, None) if isinstance(name, str) else None
     if not callable(function):
         raise ValueError(
             f"`activation` is {name!r}; give the name of a function of `jax.nn`, such as 'silu' or 'tanh'."

@@ -21,8 +21,10 @@ from ._loss import AbstractLoss
 from ._normal_equations import NormalEquations, as_dtype, block_size, residuals_and_jacobian, unravelled
 from ._progress import ProgressReporter, Silent
 
-# Samples that share one evaluation of the gradient.
+# Samples that share one evaluation of the gradient at most, and blocks of a step at least: their scatter tells how
+# certain a loss is.
 _GRADIENT_BLOCK = 8192
+_FEWEST_BLOCKS = 8
 # One sample in so many gives curvature.
 _CURVATURE_SHARE = 32
 # A fresh loss that many standard errors above the last one takes the step back.
@@ -62,7 +64,7 @@ def fit_gauss_newton(
         loss: whose residuals are minimised; calibrated on the first block of samples.
         key: random key of all samples.
         steps: number of updates.
-        samples_per_step: fresh samples of every step, rounded up to whole blocks of 8 192. With tens of parameters,
+        samples_per_step: fresh samples of every step, rounded up to whole blocks. With tens of parameters,
             some hundred thousand: fewer leave the first steps too noisy.
         damping: μ. Directions in which the curvature is smaller than μ times its mean learn slowly, and gather less
             noise.
@@ -100,8 +102,8 @@ def fit_gauss_newton(
     check_size(network)
     template, dtype = network, network.layers[0].weight.dtype
     calibration_key, key = jax.random.split(key)
-    size = min(samples_per_step, _GRADIENT_BLOCK)
-    batch = _draw(reference, loss, units, calibration_key, size, dtype)
+    size = min(-(-samples_per_step // _FEWEST_BLOCKS), _GRADIENT_BLOCK)
+    batch = _draw(reference, loss, units, calibration_key, min(samples_per_step, _GRADIENT_BLOCK), dtype)
     loss = as_dtype(loss, dtype).calibrate(batch)
     out = jax.eval_shape(loss.residuals, network, batch, key=key)
     small = block_size(size, network.n_parameters, out.shape[1], dtype.itemsize)

@@ -7,7 +7,6 @@ one linear operator: with streamed normal equations neither exists as a whole. W
 from collections.abc import Callable
 from typing import final
 
-import equinox as eqx
 import jax
 import numpy as np
 import scipy.linalg
