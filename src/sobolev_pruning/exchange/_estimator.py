@@ -191,7 +191,7 @@ def _activation(name: Any) -> Callable[[jax.Array], jax.Array]:
         raise ValueError(
             f"`activation` is {name!r}; give the name of a function of `jax.nn`, such as 'silu' or 'tanh'."
         )
-    return function
+    return cast("Callable[[jax.Array], jax.Array]", function)
 
 
 def _derivatives(dydx: Any, shape: tuple[int, ...]) -> Float[np.ndarray, "n ..."]:
