@@ -6,8 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.scipy.stats import norm
-from sobolev_pruning.reference._stochastic._simulation import all_normals, layout
-from sobolev_pruning.reference._stochastic._sobol import _points, bridge
 
 from reference import formulas
 from sobolev_pruning.reference import (
@@ -24,6 +22,8 @@ from sobolev_pruning.reference import (
     SobolNormals,
     StochasticReference,
 )
+from sobolev_pruning.reference._stochastic._simulation import all_normals, layout
+from sobolev_pruning.reference._stochastic._sobol import _points, bridge
 
 SPOT, VOLATILITY = 1.05, 0.2
 

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sobolev_pruning.reference._stochastic._simulation import pinned
 
 from reference import formulas
 from sobolev_pruning.reference import (
@@ -26,6 +25,7 @@ from sobolev_pruning.reference import (
     Put,
     StochasticReference,
 )
+from sobolev_pruning.reference._stochastic._simulation import pinned
 
 # Of one comparison in 150 000; there are fewer than 200 in this file.
 LEVEL = 4.5

@@ -1,14 +1,18 @@
 """Levenberg–Marquardt finds the least squares of a loss, and says what it does."""
 
+from typing import final
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optimistix as optx
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from sobolev_pruning.reference import FunctionReference, Samples
-from sobolev_pruning.sobolev import DivergedError, SobolevLoss, ValueLoss, fit_levenberg_marquardt
+from sobolev_pruning.sobolev import AbstractLoss, DivergedError, SobolevLoss, ValueLoss, fit_levenberg_marquardt
+from sobolev_pruning.sobolev._normal_equations import LeastSquares, cut
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
 
 WIDTHS = (2, 3, 1)
@@ -147,7 +151,7 @@ def test_an_interruption_stops_the_reporter(start, data):
 
 
 def test_bad_arguments_are_named(start, data):
-    for name, value in (("max_steps", 0), ("tolerance", 0.0), ("tolerance", float("nan"))):
+    for name, value in (("max_steps", 0), ("starts", 0), ("tolerance", 0.0), ("tolerance", float("nan"))):
         with pytest.raises(ValueError, match=f"`{name}` is {value}"):
             fit_levenberg_marquardt(start, data, ValueLoss(), **{name: value})
     three = Samples(jnp.zeros((4, 3)), jnp.zeros((4, 1)))
@@ -157,12 +161,70 @@ def test_bad_arguments_are_named(start, data):
         fit_levenberg_marquardt(start, Samples(data.x, data.y), SobolevLoss())
 
 
-def test_a_jacobian_that_does_not_fit_into_memory_is_refused():
-    """Before anything of its size is made."""
-    wide = Surrogate(network(0, (2, 1000, 1)), Normalisation.identity(2, 1))
-    many = Samples(jnp.zeros((70_000, 2)), jnp.zeros((70_000, 1)))
-    with pytest.raises(ValueError, match=r"Jacobian of 70000 residuals with respect to 4001 parameters takes 2\.1 GiB"):
-        fit_levenberg_marquardt(wide, many, ValueLoss())
+def test_normal_equations_that_do_not_fit_into_memory_are_refused():
+    """Before anything of their size is made."""
+    wide = Surrogate(network(0, (2, 6000, 1)), Normalisation.identity(2, 1))
+    few = Samples(jnp.zeros((3, 2)), jnp.zeros((3, 1)))
+    with pytest.raises(ValueError, match=r"normal equations of 24001 parameters take 4\.3 GiB"):
+        fit_levenberg_marquardt(wide, few, ValueLoss())
+
+
+def test_normal_equations_are_those_of_the_whole_jacobian(start, data):
+    """Block by block, with a last block that is filled up."""
+    batch, loss = start.normalisation.normalise(data), SobolevLoss(0.5)
+    problem = LeastSquares(start.network, batch, loss, None)
+    problem._blocks = cut(batch, 7)
+    found = problem.normal_equations(problem.start)
+    params, static = eqx.partition(start.network, eqx.is_inexact_array)
+    flat, unravel = ravel_pytree(params)
+    calibrated = loss.calibrate(batch)
+
+    def residuals(theta):
+        return calibrated.residuals(eqx.combine(unravel(theta), static), batch).reshape(-1)
+
+    jacobian, r = np.asarray(jax.jacrev(residuals)(flat)), np.asarray(residuals(flat))
+    np.testing.assert_allclose(found.matrix, jacobian.T @ jacobian / 60, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(found.gradient, jacobian.T @ r / 60, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose([found.loss, problem.loss(problem.start)], r @ r / 60, rtol=1e-12)
+    # The first four blocks are the first 28 samples.
+    np.testing.assert_allclose(problem.loss(problem.start, 4), np.sum(r.reshape(60, -1)[:28] ** 2) / 28, rtol=1e-12)
+
+
+def test_the_best_of_several_starts_goes_on(start, data):
+    """The given start is dead: all its nodes are far in the flat part of the activation."""
+    dead = eqx.tree_at(lambda s: s.network.layers[0].bias, start, jnp.full(3, 40.0))
+    alone = fit_levenberg_marquardt(dead, data, SobolevLoss(), max_steps=20)
+    several = [
+        fit_levenberg_marquardt(dead, data, SobolevLoss(), max_steps=20, key=jax.random.key(2), starts=3)
+        for _ in range(2)
+    ]
+    assert several[0].losses[-1] < 1e-3 * alone.losses[-1]
+    assert eqx.tree_equal(*[result.surrogate for result in several])
+    with pytest.raises(ValueError, match=r"`key` is None, but `starts` is 3"):
+        fit_levenberg_marquardt(start, data, SobolevLoss(), starts=3)
+
+
+def test_random_directions_stay_the_same_within_a_fit(start, data):
+    """A loss whose residuals are drawn anew at every evaluation would never converge."""
+
+    @final
+    class Noisy(AbstractLoss):
+        def calibrate(self, samples):
+            return self
+
+        def directions(self, units):
+            return None
+
+        def residuals(self, network, samples, *, key=None):
+            drawn = jax.random.normal(key, samples.y.shape, samples.y.dtype)
+            return ValueLoss().residuals(network, samples) + 0.1 * drawn
+
+    results = [
+        fit_levenberg_marquardt(start, data, Noisy(), max_steps=60, tolerance=1e-9, key=jax.random.key(seed))
+        for seed in (0, 0, 1)
+    ]
+    assert np.all(np.diff(results[0].losses) <= 0)
+    assert results[0].losses[-1] == results[1].losses[-1] != results[2].losses[-1]
 
 
 def test_float32_stays_float32():

@@ -4,6 +4,7 @@ from ._balance import AbstractBalance, GeometricMean, LabelNoise, LabelScale
 from ._checkpoints import Checkpoints, CheckpointWarning
 from ._curvature import NoisyCurvatureWarning
 from ._fit import fit
+from ._gauss_newton import fit_gauss_newton
 from ._history import CollapsedWarning, DivergedError, Failure, FitResult, History
 from ._levenberg_marquardt import fit_levenberg_marquardt
 from ._loss import AbstractLoss, SobolevLoss, ValueLoss
@@ -32,6 +33,7 @@ __all__ = [
     "SobolevLoss",
     "ValueLoss",
     "fit",
+    "fit_gauss_newton",
     "fit_levenberg_marquardt",
     "fit_seeds",
     "redrawn",

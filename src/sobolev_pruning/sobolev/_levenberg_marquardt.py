@@ -1,23 +1,31 @@
-"""Second-order training of small networks: Levenberg–Marquardt on a fixed set of samples."""
+"""Second-order training of small networks: Levenberg–Marquardt on a fixed set of samples.
+
+The driver is written here and not taken from Optimistix, whose solvers hold residuals and Jacobian of all samples as
+one linear operator: with streamed normal equations neither exists as a whole. What remains is the damping, below.
+"""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import final
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
-import lineax as lx
 import numpy as np
-import optimistix as optx
+import scipy.linalg
+from jaxtyping import Float, PRNGKeyArray
 
 from ..reference import Samples
 from ..surrogate import MLP, Surrogate
 from ._fit import DivergedError, FitResult
 from ._loss import AbstractLoss
+from ._normal_equations import LeastSquares, NormalEquations
 from ._progress import ProgressReporter, Silent
 
 _MOST_BYTES = 2**31
-_T = TypeVar("_T")
+# A race of starts: each runs so many steps on so many samples.
+_RACE_STEPS = 40
+_RACE_SAMPLES = 4096
+_FIRST_DAMPING = 1.0
+# Steps that short change nothing in double precision.
+_LARGEST_DAMPING = 1e16
 
 
 def fit_levenberg_marquardt(
@@ -27,6 +35,8 @@ def fit_levenberg_marquardt(
     *,
     max_steps: int = 100,
     tolerance: float = 1e-6,
+    key: PRNGKeyArray | None = None,
+    starts: int = 1,
     progress: ProgressReporter | None = None,
     title: str = "fit",
     on_step: Callable[[int, Surrogate], None] | None = None,
@@ -34,16 +44,26 @@ def fit_levenberg_marquardt(
     """Train a small network to the least squares of a loss on fixed samples.
 
     With tens of parameters a step costs next to nothing and reaches in tens of steps what first-order methods miss in
-    thousands. The Jacobian of all residuals with respect to all parameters is formed, so it must fit into memory:
-    with hundreds of parameters `fit` is the better choice. The samples are used again at every step; make their
-    labels quiet by averaging many paths.
+    thousands. The normal equations are added up over blocks of samples, so any number of samples works; memory grows
+    with the square of the number of parameters and a step's time with it, so beyond a thousand parameters `fit` is the
+    better choice. The computations are in double precision, also where JAX's default is single; the network keeps its
+    own.
+
+    The samples are used again at every step. Where their labels are noisy, the least squares follow the noise as
+    closely as the network can: average many paths, or refine with `fit_gauss_newton`, which draws fresh ones.
+
+    Small networks have poor local minima. With `starts` above 1, so many networks run a short race on some of the
+    samples, the given one among them, and the best goes on.
 
     Args:
         surrogate: where to start; its normalisation stays as it is.
         samples: all of them are used in every step, in physical units.
         loss: whose residuals are minimised; calibrated on the samples.
-        max_steps: accepted and rejected steps together.
+        max_steps: accepted and rejected steps together; those of the race do not count.
         tolerance: relative change of parameters and residuals at which the fit has converged.
+        key: random key, of further starts and of the directions of a loss that draws some; the directions of a sample
+            stay the same throughout.
+        starts: networks in the race; all but the given one are drawn by `MLP.create`.
         progress: shows the course of training; nothing is shown if not given.
         title: of the progress bar.
         on_step: called after every step with the steps done and the surrogate so far.
@@ -52,19 +72,24 @@ def fit_levenberg_marquardt(
         The trained surrogate, and the loss after every step, `(n_steps,)`.
 
     Raises:
-        ValueError: a number out of range, samples of other dimensions, or a Jacobian of more than 2 GiB.
-        DivergedError: the loss is not finite at the start.
+        ValueError: a number out of range, samples of other dimensions, several starts without a key, or normal
+            equations of more than 2 GiB.
+        DivergedError: the loss or its derivative is not finite at the start.
 
-    Reference: K. Levenberg (1944), D. Marquardt (1963); as implemented in Optimistix.
+    References: K. Levenberg (1944), D. Marquardt (1963); damping by the gain ratio, H. B. Nielsen, *Damping parameter
+    in Marquardt's method*, IMM-REP-1999-05.
     """
     if not isinstance(samples, Samples):
         raise TypeError(
             f"`samples` is {type(samples).__name__}; it must be `Samples`, such as `reference.sample(key, n)`."
         )
-    if max_steps < 1:
-        raise ValueError(f"`max_steps` is {max_steps}; it must be at least 1.")
+    for name, count in (("max_steps", max_steps), ("starts", starts)):
+        if count < 1:
+            raise ValueError(f"`{name}` is {count}; it must be at least 1.")
     if not tolerance > 0:
         raise ValueError(f"`tolerance` is {tolerance}; it must be positive.")
+    if starts > 1 and key is None:
+        raise ValueError(f"`key` is None, but `starts` is {starts}: give the random key that draws the other starts.")
     network = surrogate.network
     shape = (samples.x.shape[1], samples.y.shape[1])
     if shape != (network.widths[0], network.widths[-1]):
@@ -72,57 +97,124 @@ def fit_levenberg_marquardt(
             f"the samples map {shape[0]} inputs to {shape[1]} outputs, the network {network.widths[0]} to "
             f"{network.widths[-1]}."
         )
-    # Solved in JAX's default precision, since Optimistix's own numbers are; the network keeps its own.
-    stored, default = network.layers[0].weight.dtype, jnp.zeros(()).dtype
-    network = _as_dtype(network, default)
-    batch = _as_dtype(surrogate.normalisation.normalise(samples), default)
-    loss = loss.calibrate(batch)
-    params, static = eqx.partition(network, eqx.is_inexact_array)
-    out = jax.eval_shape(loss.residuals, network, batch)
-    n_bytes = out.size * network.n_parameters * out.dtype.itemsize
-    if n_bytes > _MOST_BYTES:
-        raise ValueError(
-            f"the Jacobian of {out.size} residuals with respect to {network.n_parameters} parameters takes "
-            f"{n_bytes / 2**30:.1f} GiB, more than {_MOST_BYTES / 2**30:g}; use fewer samples, or `fit`."
-        )
+    check_size(network)
+    start_key, loss_key = (None, None) if key is None else jax.random.split(key)
+    problem = LeastSquares(network, surrogate.normalisation.normalise(samples), loss, loss_key)
 
-    def residuals(params: MLP, data: tuple[AbstractLoss, Samples]):
-        loss, batch = data
-        r = loss.residuals(eqx.combine(params, static), batch) / jnp.sqrt(jnp.asarray(batch.n, batch.x.dtype))
-        return r, None
+    def completed(theta: Float[np.ndarray, " p"]) -> Surrogate:
+        return Surrogate(problem.network(theta), surrogate.normalisation, surrogate.provenance)
 
-    def completed(params: MLP) -> Surrogate:
-        return Surrogate(_as_dtype(eqx.combine(params, static), stored), surrogate.normalisation, surrogate.provenance)
-
-    # Damped normal equations are positive definite. On the basket with 40 parameters and 65 536 residuals they give the
-    # iterates of the QR decomposition to five digits in a quarter of its time.
-    solver = optx.LevenbergMarquardt(rtol=tolerance, atol=tolerance, linear_solver=lx.Normal(lx.Cholesky()))
-    data, tags = (loss, batch), frozenset()
-    f_struct, aux_struct = jax.eval_shape(residuals, params, data)
-    state = solver.init(residuals, params, data, {}, f_struct, aux_struct, tags)
-    step = eqx.filter_jit(lambda params, state, data: solver.step(residuals, params, data, {}, state, tags))
     losses: list[float] = []
     reporter: ProgressReporter = Silent() if progress is None else progress
     reporter.start(title, max_steps)
     try:
-        # The first call only evaluates the start; every further one accepts or rejects a step and proposes the next.
-        for n_calls in range(max_steps + 1):
-            params, state, _ = step(params, state, data)
-            value = float(jnp.sum(state.f_info.residual**2))
-            if not np.isfinite(value):
-                raise DivergedError(n_calls, completed(params), np.array(losses))
-            if n_calls == 0:
-                continue
-            losses.append(value)
-            reporter.update(n_calls, np.array([value]))
+        theta = problem.start
+        if start_key is not None and starts > 1:
+            theta = _best_of(problem, theta, _further_starts(problem, network, start_key, starts - 1))
+        descent = _Descent(problem, theta)
+        if not descent.equations.is_finite:
+            raise DivergedError(0, completed(theta), np.array(losses))
+        for n_steps in range(1, max_steps + 1):
+            descent.step(tolerance)
+            losses.append(descent.equations.loss)
+            reporter.update(n_steps, np.array(losses[-1:]))
             if on_step is not None:
-                on_step(n_calls, completed(params))
-            if bool(state.terminate):
+                on_step(n_steps, completed(descent.theta))
+            if descent.has_converged:
                 break
     finally:
         reporter.stop()
-    return FitResult(completed(params), np.array(losses))
+    return FitResult(completed(descent.theta), np.array(losses))
 
 
-def _as_dtype(tree: _T, dtype: jnp.dtype) -> _T:
-    return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, tree)
+def check_size(network: MLP) -> None:
+    """Refuse a network whose normal equations would not fit into memory, before anything of their size is made."""
+    n_bytes = 8 * network.n_parameters**2
+    if n_bytes > _MOST_BYTES:
+        raise ValueError(
+            f"the normal equations of {network.n_parameters} parameters take {n_bytes / 2**30:.1f} GiB, more than "
+            f"{_MOST_BYTES / 2**30:g}; use `fit`."
+        )
+
+
+@final
+class _Descent:
+    """Levenberg–Marquardt from one start: steps `(JᵀJ + μ t I) δ = −Jᵀr`, with t the mean of JᵀJ's diagonal.
+
+    After a step that gained, μ falls by a factor of `1 − (2ρ − 1)³`, at least 1/3, where ρ is the gain in the loss
+    relative to what the linear model foretold; after others it grows by 2, 4, 8, … (Nielsen, 1999).
+
+    Attributes:
+        theta: the best parameters so far, `(p,)`.
+        equations: normal equations there.
+        has_converged: whether further steps would change nothing that matters.
+    """
+
+    def __init__(self, problem: LeastSquares, theta: Float[np.ndarray, " p"], n_blocks: int | None = None) -> None:
+        self.theta = theta
+        self.equations = problem.normal_equations(theta, n_blocks)
+        self.has_converged = False
+        self._problem, self._n_blocks = problem, n_blocks
+        self._damping, self._growth = _FIRST_DAMPING, 2.0
+
+    def step(self, tolerance: float) -> None:
+        """Accept or reject one step."""
+        old, problem = self.equations, self._problem
+        move = damped_step(old, self._damping)
+        gain, foretold = -np.inf, 0.0
+        if move is not None:
+            gain = old.loss - problem.loss(self.theta + move, self._n_blocks)
+            foretold = -float(2 * move @ old.gradient + move @ old.matrix @ move)
+        # A loss that is not finite is no gain.
+        if move is not None and gain > 0 and foretold > 0:
+            new = problem.normal_equations(self.theta + move, self._n_blocks)
+            if new.is_finite:
+                self._damping *= max(1 / 3, 1 - (2 * gain / foretold - 1) ** 3)
+                self._growth = 2.0
+                size = tolerance * (1 + np.abs(self.theta))
+                small = float(np.sqrt(np.mean((move / size) ** 2))) < 1
+                self.has_converged = small and gain < tolerance * (tolerance + old.loss)
+                self.theta, self.equations = self.theta + move, new
+                return
+        self._damping *= self._growth
+        self._growth *= 2
+        self.has_converged = self._damping > _LARGEST_DAMPING
+
+
+def damped_step(equations: NormalEquations, damping: float) -> Float[np.ndarray, " p"] | None:
+    """`−(JᵀJ + μ t I)⁻¹ Jᵀr` with t the mean of the diagonal; None where that is not positive definite to rounding."""
+    matrix = equations.matrix
+    # All parameters are of one size, since inputs and outputs are normalised. Marquardt's own scaling, the diagonal
+    # instead of I, lets those that hardly matter yet run away: started near a teacher it ended far from it.
+    shift = damping * float(np.mean(np.diag(matrix))) + np.finfo(np.float64).tiny
+    try:
+        factor = scipy.linalg.cho_factor(matrix + shift * np.eye(matrix.shape[0]), lower=True)
+    except np.linalg.LinAlgError:
+        return None
+    return -scipy.linalg.cho_solve(factor, equations.gradient)
+
+
+def _further_starts(
+    problem: LeastSquares, network: MLP, key: PRNGKeyArray, count: int
+) -> list[Float[np.ndarray, " p"]]:
+    drawn = [MLP.create(network.widths, activation=network.activation, key=k) for k in jax.random.split(key, count)]
+    return [problem.parameters(other) for other in drawn]
+
+
+def _best_of(
+    problem: LeastSquares, given: Float[np.ndarray, " p"], others: list[Float[np.ndarray, " p"]]
+) -> Float[np.ndarray, " p"]:
+    """The end of the best of several short descents, or the given start where none of them can begin."""
+    n_blocks = problem.blocks_of(_RACE_SAMPLES)
+    best, lowest = given, np.inf
+    for theta in [given, *others]:
+        descent = _Descent(problem, theta, n_blocks)
+        if not descent.equations.is_finite:
+            continue
+        for _ in range(_RACE_STEPS):
+            descent.step(1e-12)
+            if descent.has_converged:
+                break
+        if descent.equations.loss < lowest:
+            best, lowest = descent.theta, descent.equations.loss
+    return best
