@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
 from ..reference import AbstractReferenceModel, Samples
-from ..surrogate import Surrogate
+from ..surrogate import MLP, Surrogate
 from ._attempt import run_attempt, with_params
 from ._checkpoints import Checkpoints, Store
 from ._checks import as_reference, check_clip_norm, check_dimensions, check_numbers
@@ -22,15 +22,16 @@ from ._loss import AbstractLoss
 from ._progress import ProgressReporter, Silent
 from ._restarts import Vitality, redrawn
 from ._sharding import checked_mesh
+from ._start import as_surrogate
 from ._steps import Task, Weights, draw_batch
 from ._watch import Evaluation, Watch, as_metrics
 
 # Folded into the key of a fit, beyond the numbers of its attempts.
-EVALUATION_KEY, VITALITY_KEY, _MOST_RESTARTS = 1001, 1002, 999
+EVALUATION_KEY, VITALITY_KEY, UNITS_KEY, _MOST_RESTARTS = 1001, 1002, 1003, 999
 
 
 def fit(
-    surrogate: Surrogate,
+    surrogate: Surrogate | MLP,
     reference: AbstractReferenceModel | Samples,
     loss: AbstractLoss,
     *,
@@ -57,7 +58,8 @@ def fit(
     shows progress, evaluates, stores checkpoints and can be interrupted.
 
     Args:
-        surrogate: where to start; its normalisation stays as it is.
+        surrogate: where to start; its normalisation stays as it is. Of a bare network, units are learned from samples
+            of the reference first.
         reference: what to learn from.
         loss: `ValueLoss()`, `SobolevLoss(λ₁)`, or another; calibrated on the first batch.
         key: random key of all batches.
@@ -94,6 +96,7 @@ def fit(
         CheckpointWarning: a checkpoint was damaged, or could not be written during the training.
     """
     reference = as_reference(reference)
+    surrogate = as_surrogate(surrogate, reference, jax.random.fold_in(key, UNITS_KEY))
     check_numbers(steps=steps, batch_size=batch_size, steps_per_chunk=steps_per_chunk)
     check_dimensions(surrogate, reference)
     check_clip_norm(clip_norm)

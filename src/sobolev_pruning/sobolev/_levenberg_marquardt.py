@@ -14,10 +14,11 @@ from jaxtyping import Float, PRNGKeyArray
 
 from ..reference import Samples
 from ..surrogate import MLP, Surrogate
-from ._fit import DivergedError, FitResult
+from ._history import DivergedError, FitResult
 from ._loss import AbstractLoss
 from ._normal_equations import LeastSquares, NormalEquations
 from ._progress import ProgressReporter, Silent
+from ._start import as_surrogate
 
 _MOST_BYTES = 2**31
 # A race of starts: each runs so many steps on so many samples.
@@ -29,7 +30,7 @@ _LARGEST_DAMPING = 1e16
 
 
 def fit_levenberg_marquardt(
-    surrogate: Surrogate,
+    surrogate: Surrogate | MLP,
     samples: Samples,
     loss: AbstractLoss,
     *,
@@ -56,7 +57,7 @@ def fit_levenberg_marquardt(
     samples, the given one among them, and the best goes on.
 
     Args:
-        surrogate: where to start; its normalisation stays as it is.
+        surrogate: where to start; its normalisation stays as it is. A bare network learns units from the samples.
         samples: all of them are used in every step, in physical units.
         loss: whose residuals are minimised; calibrated on the samples.
         max_steps: accepted and rejected steps together; those of the race do not count.
@@ -90,6 +91,7 @@ def fit_levenberg_marquardt(
         raise ValueError(f"`tolerance` is {tolerance}; it must be positive.")
     if starts > 1 and key is None:
         raise ValueError(f"`key` is None, but `starts` is {starts}: give the random key that draws the other starts.")
+    surrogate = as_surrogate(surrogate, samples, jax.random.key(0))
     network = surrogate.network
     shape = (samples.x.shape[1], samples.y.shape[1])
     if shape != (network.widths[0], network.widths[-1]):

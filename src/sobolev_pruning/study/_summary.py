@@ -52,7 +52,7 @@ def environment() -> dict[str, str]:
     return {
         "sobolev-pruning": __version__,
         "python": platform.python_version(),
-        **{name: version(name) for name in ("jax", "jaxlib", "equinox", "optax", "optimistix", "numpy")},
+        **{name: version(name) for name in ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy")},
         "platform": f"{platform.system()} {platform.machine()}",
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "device": f"{len(jax.devices())} x {device.device_kind}",
