@@ -1,6 +1,7 @@
 """The published case study as one run: configuration, stages, evaluation, figures, report."""
 
 from ._config import ConfigError, StudyConfig
+from ._figures import loss_curves
 from ._folder import RunExistsError, RunFolder, contents_of_run
 from ._metrics import ErrorMeasures, Errors, errors_between, measure
 from ._run import RunListener, run_bachelier
@@ -24,6 +25,7 @@ __all__ = [
     "contents_of_run",
     "environment",
     "errors_between",
+    "loss_curves",
     "measure",
     "run_bachelier",
     "short_widths",
