@@ -58,7 +58,7 @@ def fresh(basket: BachelierBasket, key: jax.Array, steps: int) -> Surrogate:
     first = _sample(basket, keys[0], 32768)
     start = fit_levenberg_marquardt(_start(first, keys[1]), first, SobolevLoss(), key=keys[2], starts=4, max_steps=30)
     return fit_gauss_newton(
-        start.surrogate, basket, SobolevLoss(), key=keys[3], steps=steps, samples_per_step=2**19, damping=1e-5
+        start.surrogate, basket, SobolevLoss(), key=keys[3], steps=steps, samples_per_step=2**19
     ).surrogate
 
 

@@ -46,8 +46,8 @@ def fit_gauss_newton(
 ) -> FitResult:
     """Refine a small network that is nearly right on a stream of fresh, noisy samples.
 
-    Step k moves by `−wₖ (C + μ t I)⁻¹ g`, where g is the mean gradient of fresh samples, C the running mean of the
-    curvature JᵀJ with t the mean of its diagonal, and `wₖ = 2 / (k + 1)`. Where residuals are linear in the parameters
+    Step k moves by `−wₖ (C + μ D)⁻¹ g`, where g is the mean gradient of fresh samples, C the running mean of the
+    curvature JᵀJ with D its diagonal, and `wₖ = 2 / (k + 1)`. Where residuals are linear in the parameters
     that is the least-squares solution of all samples of all steps, those of step k weighted by k: later ones were
     linearised nearer the solution. So the error falls as 4/3 of p σ² / N with the number of samples N, and memory
     holds one block of them.
@@ -66,8 +66,8 @@ def fit_gauss_newton(
         steps: number of updates.
         samples_per_step: fresh samples of every step, rounded up to whole blocks. With tens of parameters,
             some hundred thousand: fewer leave the first steps too noisy.
-        damping: μ. Directions in which the curvature is smaller than μ times its mean learn slowly, and gather less
-            noise.
+        damping: μ. Directions whose curvature is smaller than μ times that of their parameters alone learn slowly, and
+            gather less noise.
         progress: shows the course of training; nothing is shown if not given.
         title: of the progress bar.
         on_step: called after every step with the steps done and the surrogate so far.
@@ -145,8 +145,13 @@ def fit_gauss_newton(
                 weight_steps += 1
                 share = 2 / (weight_steps + 1)
                 curvature = curvature + share * (fresh - curvature)
-                move = damped_step(NormalEquations(curvature, gradient, now[0]), damping)
-                theta = theta if move is None else theta + share * move
+                # Scaled by the diagonal of the curvature: a direction that is damped hardly learns any more once the
+                # shares are small, and near the solution no parameter runs away.
+                scale = np.sqrt(np.diag(curvature))
+                scale = np.where(scale > 0, scale, 1.0)
+                scaled = NormalEquations(curvature / np.outer(scale, scale), gradient / scale, now[0])
+                move = damped_step(scaled, damping)
+                theta = theta if move is None else theta + share * move / scale
             reporter.update(step + 1, np.array(losses[-1:]))
             if on_step is not None:
                 on_step(step + 1, completed(theta))
