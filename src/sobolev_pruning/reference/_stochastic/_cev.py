@@ -38,6 +38,11 @@ class CEV(AbstractSDE):
         """One."""
         return 1
 
+    @property
+    def diffusion_vanishes(self) -> bool:
+        """Yes, at zero."""
+        return True
+
     def drift(self, t: Scalar, s: Float[Array, " q"]) -> Float[Array, " q"]:
         """`r S`."""
         return s * self.rate

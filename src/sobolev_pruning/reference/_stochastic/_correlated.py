@@ -123,6 +123,11 @@ class CorrelatedAssets(AbstractSDE):
         return moved.reshape(-1)
 
     @property
+    def diffusion_vanishes(self) -> bool:
+        """As of one asset."""
+        return self.models.diffusion_vanishes
+
+    @property
     def step_is_invertible(self) -> bool:
         """If that of every asset is."""
         return self.models.step_is_invertible

@@ -143,6 +143,11 @@ class Heston(AbstractSDE):
         """`ρ dW₁ + sqrt(1 − ρ²) dB`: increment of the variance's Brownian motion."""
         return self.correlation * dw[0] + jnp.sqrt(jnp.asarray(1.0 - self.correlation**2, dw.dtype)) * dw[1]
 
+    @property
+    def diffusion_vanishes(self) -> bool:
+        """Yes, with the variance."""
+        return True
+
     def drift(self, t: Scalar, s: Float[Array, " q"]) -> Float[Array, " q"]:
         """`(r S, κ (θ − V⁺))`."""
         return jnp.stack([s[0] * self.rate, (self.long_variance - jnp.maximum(s[1], 0.0)) * self.mean_reversion])

@@ -147,8 +147,9 @@ class StochasticReference(AbstractReferenceModel):
                 raise ValueError(
                     f"`labels` is {type(self.labels).__name__}, which needs the density of a step, and "
                     f"{type(self.scheme).__name__} of {type(model).__name__} with {q} states and {n_noise} normals has "
-                    "none that can be had by differentiating the step. Use `EulerMaruyama()` with as many Brownian "
-                    "motions as states, or smooth the payoff and use `Pathwise()`."
+                    "none that can be had by differentiating the step: it takes as many Brownian motions as states, a "
+                    "scheme such as `EulerMaruyama()`, and a diffusion that never vanishes. Smooth the payoff and use "
+                    "`Pathwise()`."
                 )
 
     def _check_labels(self, payoff: AbstractPayoff, *, second: bool) -> None:

@@ -60,8 +60,8 @@ class EulerMaruyama(AbstractScheme):
         return s + model.drift(t, s) * dt + model.diffusion(t, s) @ dw
 
     def invertible(self, model: AbstractSDE) -> bool:
-        """Yes: given the state, the next one is normal."""
-        return True
+        """Where the diffusion never vanishes: given the state, the next one is normal."""
+        return not model.diffusion_vanishes
 
     def check(self, model: AbstractSDE, t: Scalar, s: Float[Array, " q"]) -> None:
         """Every model can be stepped."""

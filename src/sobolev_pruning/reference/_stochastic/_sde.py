@@ -51,6 +51,11 @@ class AbstractSDE(eqx.Module):
         """
         return False
 
+    @property
+    def diffusion_vanishes(self) -> bool:
+        """Whether b may become singular on a path, where a step of Euler's scheme has no density; overridden if so."""
+        return False
+
     def observe(self, t: Scalar, s: Float[Array, " q"]) -> Float[Array, " a"]:
         """What a payoff sees of the state: the prices of a assets; the state itself if not overridden."""
         return s
