@@ -1,10 +1,99 @@
 """Settings of every test: 64 bits, no silent promotion of dtypes, fresh keys with a printed seed."""
 
 import random
+from pathlib import Path
 
 import jax
 import jaxtyping
 import pytest
+
+TESTS = Path(__file__).parent
+# What takes long and has a quicker sibling that stays: the other precision, further variants. `make sweep` runs them.
+# A name without its last bracket stands for all variants that begin so.
+LONG = {
+    "intervals/test_interval_activations.py": (
+        "test_activations_are_enclosed_by_their_ranges[squareplus-1-float32]",
+        "test_activations_are_enclosed_by_their_ranges[squareplus-2-float64]",
+        "test_a_cotangent_multiplies_the_range[gelu_tanh",
+        "test_large_arguments_do_not_blow_up[silu-float64]",
+    ),
+    "intervals/test_interval_adjoints.py": (
+        "test_mean_value_encloses_within_the_natural_enclosure[kinks]",
+        "test_mean_value_encloses_within_the_natural_enclosure[scan]",
+        "test_mean_value_encloses_within_the_natural_enclosure[several outputs]",
+        "test_gradients_and_products[float32]",
+    ),
+    "intervals/test_interval_arrays.py": (
+        "test_a_convolutional_network_and_its_gradient[float64]",
+        "test_array_rules_enclose_and_are_tight[cumlogsumexp-float64]",
+        "test_array_rules_enclose_and_are_tight[cumlogsumexp from the end-float64]",
+    ),
+    "intervals/test_interval_conformance.py": (
+        "test_short_and_long_arrays_are_enclosed[3]",
+        "test_short_and_long_arrays_are_enclosed[8]",
+    ),
+    "intervals/test_interval_inclusion.py": (
+        "test_values_and_adjoints_of_networks[sizes0-float64]",
+        "test_values_and_adjoints_of_networks[sizes1-float32]",
+    ),
+    "intervals/test_interval_incomplete.py": (
+        "test_incomplete_functions_enclose_and_are_tight[regularized_incomplete_beta-<class 'numpy.float64'>]",
+        "test_incomplete_functions_enclose_and_are_tight[igammac-<class 'numpy.float64'>]",
+        "test_limits_are_exact_and_large_parameters_say_nothing",
+    ),
+    "intervals/test_interval_lines.py": (
+        "test_residuals_of_forms[silu-float32]",
+        "test_residuals_of_forms[gelu-float64]",
+        "test_the_best_line_is_nearly_as_near_as_lines_can_be[silu]",
+    ),
+    "intervals/test_interval_models.py": (
+        "test_closed_form_deltas_and_gammas[Bachelier]",
+        "test_closed_form_prices_and_vegas[Black-Scholes-float32]",
+        "test_closed_form_prices_and_vegas[Bachelier-float64]",
+        "test_convolutional_network[float64]",
+        "test_euler_maruyama_path[float64]",
+    ),
+    "intervals/test_interval_relational.py": (
+        "test_a_network_is_enclosed_tightly[float32-backward]",
+        "test_networks_are_enclosed[sin]",
+        "test_networks_are_enclosed[elu]",
+        "test_networks_are_enclosed[hard tanh]",
+        "test_networks_are_enclosed[tanh]",
+        "test_programs_are_enclosed_and_never_wider[larger and smaller-backward]",
+        "test_programs_are_enclosed_and_never_wider[quotients-backward]",
+        "test_programs_are_enclosed_and_never_wider[scalars and arrays-affine]",
+    ),
+    "reference/test_formulas.py": (
+        "test_prices_are_those_of_quadrature_and_derivatives_those_of_differences[down-out call, low strike]",
+        "test_prices_are_those_of_quadrature_and_derivatives_those_of_differences[CEV call]",
+        "test_formulas_in_float32[best-of call]",
+    ),
+    "reference/test_models.py": (
+        "test_labels_have_the_truth_as_their_mean[CEV digital, smoothed]",
+        "test_labels_have_the_truth_as_their_mean[worst of two]",
+        "test_labels_have_the_truth_as_their_mean[Bachelier call, mixed]",
+        "test_labels_have_the_truth_as_their_mean[Bachelier Asian]",
+    ),
+    "reference/test_noise.py": (
+        "test_variance_falls_and_the_labels_stay_unbiased",
+        "test_blocks_are_standard_normals_of_their_dtype[sobol]",
+    ),
+    "reference/test_schemes.py": ("test_an_ordinary_differential_equation_has_labels_without_noise",),
+    "sobolev/test_curvature_loss.py": (
+        "test_directions_are_fresh_with_every_key_and_right_on_average[random]",
+        "test_the_loss_does_not_depend_on_the_units_of_the_reference[signs]",
+        "test_the_loss_does_not_depend_on_the_units_of_the_reference[leading]",
+    ),
+}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the long ones."""
+    for item in items:
+        entries = LONG.get(item.path.relative_to(TESTS).as_posix(), ())
+        if any(item.name == e or (not e.endswith("]") and item.name.startswith(e)) for e in entries):
+            item.add_marker(pytest.mark.slow)
+
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -143,3 +143,12 @@ def test_classes_are_abstract_or_final():
         is_abstract = cls.__name__.startswith("Abstract")
         assert is_abstract == inspect.isabstract(cls), cls
         assert is_abstract != getattr(cls, "__final__", False), f"{cls} is neither abstract nor final, or both"
+
+
+def test_long_tests_are_there(request):
+    """A name in the list of long tests that no test has any more would hide nothing, and say that it does."""
+    conftest = next(p for p in request.config.pluginmanager.get_plugins() if hasattr(p, "LONG"))
+    for file, names in conftest.LONG.items():
+        text = (conftest.TESTS / file).read_text(encoding="utf-8")
+        for name in names:
+            assert f"def {name.split('[')[0]}(" in text, f"{file}: {name}"
