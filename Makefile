@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test sweep check tables margins clean
+.PHONY: demo test sweep check tables peers margins clean
 
 demo: $(INSTALLED)  ## Run the published case study and write runs/bachelier/report.html.
 	$(BIN)/sobolev-pruning run bachelier --output runs/bachelier --overwrite
@@ -20,7 +20,7 @@ check: $(INSTALLED)  ## Format, lint and types.
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-tables: $(INSTALLED)  ## Measure the tables of benchmarks/results again; takes about half an hour.
+tables: $(INSTALLED)  ## Measure the tables of benchmarks/results again; takes about an hour and a half.
 	$(BIN)/python benchmarks/case_study.py
 	$(BIN)/python benchmarks/significance_regions.py
 	$(BIN)/python benchmarks/optimisers.py
@@ -28,6 +28,14 @@ tables: $(INSTALLED)  ## Measure the tables of benchmarks/results again; takes a
 	$(BIN)/python benchmarks/inclusion_cost.py
 	$(BIN)/python benchmarks/tightness.py
 	$(BIN)/python benchmarks/subdivision.py --large
+	$(BIN)/python benchmarks/simulators.py
+	$(BIN)/python benchmarks/orders.py
+	$(BIN)/python benchmarks/labels_allow.py
+	$(BIN)/python benchmarks/loss_curves.py
+
+peers: $(INSTALLED)  ## Time training beside JENN, SMT and PyTorch, which are installed for it.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/training_speed.py
 
 margins: $(INSTALLED)  ## Sweep all float32 operands of every elementary function into docs/margins.md; takes hours, resumes.
 	$(BIN)/python benchmarks/rounding_margins.py

@@ -11,6 +11,10 @@ TESTS = Path(__file__).parent
 # What takes long and has a quicker sibling that stays: the other precision, further variants. `make sweep` runs them.
 # A name without its last bracket stands for all variants that begin so.
 LONG = {
+    "certification/test_certify.py": (
+        "test_the_error_against_a_closed_form_is_certified_within_half",
+        "test_an_ellipsoid_is_certified_as_such",
+    ),
     "intervals/test_interval_activations.py": (
         "test_activations_are_enclosed_by_their_ranges[squareplus-1-float32]",
         "test_activations_are_enclosed_by_their_ranges[squareplus-2-float64]",
@@ -63,6 +67,7 @@ LONG = {
         "test_programs_are_enclosed_and_never_wider[quotients-backward]",
         "test_programs_are_enclosed_and_never_wider[scalars and arrays-affine]",
     ),
+    "pruning/test_significance.py": ("test_relational_domains_are_sound_and_tighter[backward]",),
     "reference/test_formulas.py": (
         "test_prices_are_those_of_quadrature_and_derivatives_those_of_differences[down-out call, low strike]",
         "test_prices_are_those_of_quadrature_and_derivatives_those_of_differences[CEV call]",

@@ -174,9 +174,8 @@ def test_single_precision():
     x = jax.random.uniform(jax.random.key(0), (1000, 2), jnp.float32, minval=-1, maxval=1)
     doubled = jax.tree.map(lambda w: w.astype(float) if eqx.is_array(w) else w, model)
     contains(found.values, jax.vmap(doubled)(x.astype(float)))
-    same = certify(doubled, Box(-jnp.ones(2), jnp.ones(2)), seconds=2.0, order=1, boxes_at_once=32)
-    assert found.values == same.values
-    assert found.fingerprint != same.fingerprint
+    assert found.is_of(model)
+    assert not found.is_of(doubled)
 
 
 MODEL = random_network((2, 3, 1))

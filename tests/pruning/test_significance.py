@@ -52,7 +52,7 @@ def by_definition(model, region):
 
 def test_scores_are_width_times_largest_adjoint_in_the_worst_box():
     model = surrogate(WIDTHS)
-    scores = significance(model, region())
+    scores = significance(model, region(), domain="interval")
     for found, expected in zip((scores.inputs, *scores.hidden), by_definition(model, region()), strict=True):
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, rtol=1e-9)
@@ -73,8 +73,8 @@ def test_no_sample_shows_more_than_an_enclosure(activation):
     widths = WIDTHS if activation is jax.nn.silu else (2, 3, 1)
     model = surrogate(widths, activation)
     wide = region(0.4)
-    enclosed = enclose_nodes(model, wide, rounding="outward")
-    scores = significance(model, wide, rounding="outward")
+    enclosed = enclose_nodes(model, wide, rounding="outward", domain="interval")
+    scores = significance(model, wide, rounding="outward", domain="interval")
     sampled = eqx.filter_jit(jax.vmap(lambda x: sampled_significance(model, x)))(within(wide, 300))
     for found, shown in zip(scores.hidden, sampled.hidden, strict=True):
         assert np.all(np.asarray(found) >= np.asarray(shown).max(axis=0))
@@ -165,7 +165,7 @@ def test_units_of_the_output_scale_the_scores():
 
 def test_boxes_may_come_a_few_at_a_time():
     model = surrogate(WIDTHS)
-    at_once, in_turn = significance(model, region()), significance(model, region(), boxes_at_once=3)
+    at_once, in_turn = (significance(model, region(), domain="interval", boxes_at_once=n) for n in (64, 3))
     for a, b in zip(jax.tree.leaves(at_once), jax.tree.leaves(in_turn), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
