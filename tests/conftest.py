@@ -8,12 +8,31 @@ import jaxtyping
 import pytest
 
 TESTS = Path(__file__).parent
-# What takes long and has a quicker sibling that stays: the other precision, further variants. `make sweep` runs them.
+# What takes longest. Most have a quicker sibling that stays: the other precision, further variants. `make sweep` runs
+# all of them.
 # A name without its last bracket stands for all variants that begin so.
 LONG = {
+    "sobolev/test_fit_checkpoints.py": ("test_files_that_the_system_cuts_off_take_no_checkpoint",),
+    "sobolev/test_batched.py": ("test_single_precision_stays_single_and_loses_only_rounding",),
+    "sobolev/test_balance.py": (
+        "test_label_noise_weighs_by_the_inverse_variance",
+        "test_noise_is_estimated_without_bias_from_repeats",
+    ),
+    "reference/test_directions.py": (
+        "test_leading_curvature_in_other_units",
+        "test_a_reference_labels_along_them",
+    ),
+    "pruning/test_compensation.py": (
+        "test_float32_stays_float32",
+        "test_a_constant_node_is_removed_without_any_error",
+    ),
+    "pruning/test_dense.py": ("test_the_result_is_an_ordinary_smaller_network[Midpoint]",),
+    "study/test_run.py": ("test_same_seed_same_numbers",),
     "certification/test_certify.py": (
         "test_the_error_against_a_closed_form_is_certified_within_half",
         "test_an_ellipsoid_is_certified_as_such",
+        "test_a_failure_in_the_wing_is_caught",
+        "test_convexity_is_proved_for_a_convex_network",
     ),
     "intervals/test_interval_activations.py": (
         "test_activations_are_enclosed_by_their_ranges[squareplus-1-float32]",
@@ -26,11 +45,14 @@ LONG = {
         "test_mean_value_encloses_within_the_natural_enclosure[scan]",
         "test_mean_value_encloses_within_the_natural_enclosure[several outputs]",
         "test_gradients_and_products[float32]",
+        "test_mean_value_encloses_within_the_natural_enclosure[quotient]",
+        "test_arguments_of_both_formats_and_exact_ones",
     ),
     "intervals/test_interval_arrays.py": (
         "test_a_convolutional_network_and_its_gradient[float64]",
         "test_array_rules_enclose_and_are_tight[cumlogsumexp-float64]",
         "test_array_rules_enclose_and_are_tight[cumlogsumexp from the end-float64]",
+        "test_a_convolutional_network_and_its_gradient[float32]",
     ),
     "intervals/test_interval_conformance.py": (
         "test_short_and_long_arrays_are_enclosed[3]",
@@ -39,16 +61,19 @@ LONG = {
     "intervals/test_interval_inclusion.py": (
         "test_values_and_adjoints_of_networks[sizes0-float64]",
         "test_values_and_adjoints_of_networks[sizes1-float32]",
+        "test_bounds_are_differentiable",
     ),
     "intervals/test_interval_incomplete.py": (
         "test_incomplete_functions_enclose_and_are_tight[regularized_incomplete_beta-<class 'numpy.float64'>]",
         "test_incomplete_functions_enclose_and_are_tight[igammac-<class 'numpy.float64'>]",
         "test_limits_are_exact_and_large_parameters_say_nothing",
+        "test_incomplete_functions_enclose_and_are_tight[regularized_incomplete_beta-<class 'numpy.float32'>]",
     ),
     "intervals/test_interval_lines.py": (
         "test_residuals_of_forms[silu-float32]",
         "test_residuals_of_forms[gelu-float64]",
         "test_the_best_line_is_nearly_as_near_as_lines_can_be[silu]",
+        "test_a_point_and_an_unbounded_interval",
     ),
     "intervals/test_interval_models.py": (
         "test_closed_form_deltas_and_gammas[Bachelier]",
@@ -66,18 +91,27 @@ LONG = {
         "test_programs_are_enclosed_and_never_wider[larger and smaller-backward]",
         "test_programs_are_enclosed_and_never_wider[quotients-backward]",
         "test_programs_are_enclosed_and_never_wider[scalars and arrays-affine]",
+        "test_adjoints_hessians_and_traced_weights[affine]",
+        "test_improved_slopes_are_sound_and_tighter",
+        "test_networks_are_enclosed[gelu]",
     ),
     "pruning/test_significance.py": ("test_relational_domains_are_sound_and_tighter[backward]",),
     "reference/test_formulas.py": (
         "test_prices_are_those_of_quadrature_and_derivatives_those_of_differences[down-out call, low strike]",
         "test_prices_are_those_of_quadrature_and_derivatives_those_of_differences[CEV call]",
         "test_formulas_in_float32[best-of call]",
+        "test_prices_are_those_of_quadrature_and_derivatives_those_of_differences[best-of call]",
     ),
     "reference/test_models.py": (
         "test_labels_have_the_truth_as_their_mean[CEV digital, smoothed]",
         "test_labels_have_the_truth_as_their_mean[worst of two]",
         "test_labels_have_the_truth_as_their_mean[Bachelier call, mixed]",
         "test_labels_have_the_truth_as_their_mean[Bachelier Asian]",
+        "test_labels_have_the_truth_as_their_mean[best of two]",
+        "test_labels_have_the_truth_as_their_mean[CEV call, all inputs]",
+        "test_labels_have_the_truth_as_their_mean[geometric Asian]",
+        "test_labels_have_the_truth_as_their_mean[basket under Bachelier]",
+        "test_a_bermudan_put_is_a_little_below_the_tree",
     ),
     "reference/test_noise.py": (
         "test_variance_falls_and_the_labels_stay_unbiased",
@@ -88,6 +122,9 @@ LONG = {
         "test_directions_are_fresh_with_every_key_and_right_on_average[random]",
         "test_the_loss_does_not_depend_on_the_units_of_the_reference[signs]",
         "test_the_loss_does_not_depend_on_the_units_of_the_reference[leading]",
+        "test_noise_in_single_precision_is_reported_and_curvature_is_not",
+        "test_all_axes_are_the_whole_hessian[default-no key-1]",
+        "test_cotangents_are_compared_along_themselves_and_average_to_the_jacobian",
     ),
 }
 
