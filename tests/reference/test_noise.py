@@ -22,8 +22,9 @@ from sobolev_pruning.reference import (
     SobolNormals,
     StochasticReference,
 )
+from sobolev_pruning.reference._sobol_points import scrambled_bits
 from sobolev_pruning.reference._stochastic._simulation import all_normals, layout
-from sobolev_pruning.reference._stochastic._sobol import _points, bridge
+from sobolev_pruning.reference._stochastic._sobol import bridge
 
 SPOT, VOLATILITY = 1.05, 0.2
 
@@ -38,7 +39,7 @@ def test_the_bridge_is_orthogonal_and_starts_with_the_end_of_the_path(n_steps):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_scrambled_points_are_a_net(seed):
     """Every elementary interval of the first two coordinates, of whatever shape, holds one of the 64 points."""
-    points = np.asarray(_points(jax.random.key(seed), 64, 2)) / 2.0**32
+    points = np.asarray(scrambled_bits(jax.random.key(seed), 64, 2)) / 2.0**32
     for k in range(7):
         cells = np.floor(points * [2**k, 2 ** (6 - k)]).astype(int)
         assert len({tuple(cell) for cell in cells}) == 64
@@ -48,7 +49,7 @@ def test_scrambled_points_are_a_net(seed):
 
 def test_each_scrambled_point_is_uniform():
     keys = jax.random.split(jax.random.key(0), 4000)
-    points = np.asarray(jax.jit(jax.vmap(lambda key: _points(key, 4, 3)[3]))(keys)) / 2.0**32
+    points = np.asarray(jax.jit(jax.vmap(lambda key: scrambled_bits(key, 4, 3)[3]))(keys)) / 2.0**32
     # Kolmogorov–Smirnov at a level of about 10⁻⁵ for each of three coordinates.
     for column in np.sort(points, axis=0).T:
         assert np.max(np.abs(column - (np.arange(4000) + 0.5) / 4000)) < 2.4 / np.sqrt(4000)

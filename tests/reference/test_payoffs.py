@@ -33,12 +33,12 @@ from sobolev_pruning.reference import (
     PseudoRandom,
     Put,
     Rademacher,
+    Smoothed,
     Smoothing,
     StochasticReference,
     Terminal,
     TerminalPayoff,
     WorstOf,
-    smoothed,
     smoothed_call,
 )
 
@@ -102,7 +102,7 @@ def test_smoothing_between_any_two_functions():
     call = Call(1.0).smooth(0.05)
     np.testing.assert_allclose(jax.vmap(call)(u), smoothed_call(u, 1.0, 0.05), rtol=1e-12, atol=1e-15)
     assert call.smoothings == (Smoothing(1.0, 0.05),)
-    blend = smoothed(jnp.sin, jnp.cos, 1.0, 1e-3)
+    blend = Smoothed(jnp.sin, jnp.cos, 1.0, 1e-3)
     np.testing.assert_allclose(blend(jnp.asarray(0.5)), np.sin(0.5), rtol=1e-12)
     np.testing.assert_allclose(blend(jnp.asarray(1.0)), 0.5 * (np.sin(1.0) + np.cos(1.0)), rtol=1e-12)
     np.testing.assert_allclose(blend(jnp.asarray(1.5)), np.cos(1.5), rtol=1e-12)

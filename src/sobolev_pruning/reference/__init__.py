@@ -52,7 +52,7 @@ from ._stochastic._noise import AbstractNoise, PseudoRandom
 from ._stochastic._payoff import call, smoothed_call
 from ._stochastic._payoffs import AbstractPayoff, Barrier, Option, Portfolio, TerminalPayoff
 from ._stochastic._problem import Problem
-from ._stochastic._profiles import AbstractProfile, Call, Digital, Line, Put, Smoothed, Smoothing, smoothed
+from ._stochastic._profiles import AbstractProfile, Call, Digital, Line, Put, Smoothed, Smoothing
 from ._stochastic._quotes import (
     AbstractFixing,
     AbstractQuote,
@@ -194,7 +194,6 @@ __all__ = [
     "random_correlation",
     "read_points",
     "read_table",
-    "smoothed",
     "smoothed_call",
     "stream_table",
     "table_columns",

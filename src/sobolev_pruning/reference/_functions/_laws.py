@@ -1,6 +1,5 @@
 """Laws of the inputs of a function: where a reference is sampled."""
 
-import math
 from collections.abc import Callable
 from typing import final
 
@@ -8,11 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, UInt32
-from scipy.stats import qmc
+from jaxtyping import Array, Float, PRNGKeyArray
 
-# Bits of a Sobol point; the numbers of SciPy's generator have as many.
-_BITS = 30
+from .._sobol_points import scrambled_sobol
 
 Vector = Float[Array, " d"] | Float[np.ndarray, " d"]
 
@@ -36,9 +33,7 @@ class UniformBox(eqx.Module):
 
     def __call__(self, key: PRNGKeyArray, n: int) -> Float[Array, "n d"]:
         """Draw `n` inputs."""
-        return self._scaled(jax.random.uniform(key, (n, self.lower.shape[0]), self.lower.dtype))
-
-    def _scaled(self, unit: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        unit = jax.random.uniform(key, (n, self.lower.shape[0]), self.lower.dtype)
         return self.lower[None] + (self.upper - self.lower)[None] * unit
 
 
@@ -49,17 +44,13 @@ class SobolBox(eqx.Module):
     Every key scrambles anew, so batches differ and their means are unbiased. For smooth labels the error of a mean over
     n points falls nearly as `n^(-3/2)` in place of `n^(-1/2)`, if n is a power of two; other n lose part of that.
 
-    The scrambling is a random linear map of the bits (lower triangular, ones on its diagonal) and a random shift of
-    them. Points have 30 bits, and 23 where the box is in single precision.
+    Points have 32 bits, and 23 where the box is in single precision.
 
     Attributes:
         lower, upper: ends of the box, `(d,)`, in physical units.
 
     Raises:
         ValueError: the ends do not fit each other, are not finite, or an input is constant.
-
-    References: I. Sobol (1967), with the direction numbers of S. Joe, F. Kuo (2008); J. Matoušek, *On the
-    L2-Discrepancy for Anchored Boxes*, J. Complexity 14 (1998), on the scrambling.
     """
 
     lower: Float[Array, " d"]
@@ -70,22 +61,7 @@ class SobolBox(eqx.Module):
 
     def __call__(self, key: PRNGKeyArray, n: int) -> Float[Array, "n d"]:
         """Draw `n` inputs, the first points of a newly scrambled sequence."""
-        dtype, (d,) = self.lower.dtype, self.lower.shape
-        matrix_key, shift_key = jax.random.split(key)
-        bits = jnp.arange(_BITS - 1, -1, -1, dtype=jnp.uint32)  # of the i-th digit behind the point
-        one = jnp.asarray(1, jnp.uint32)
-        diagonal = one << bits
-        # Digit i takes itself and a random choice of the digits before it.
-        higher = ~((diagonal << one) - one)
-        rows = (jax.random.bits(matrix_key, (d, _BITS), jnp.uint32) & higher[None]) | diagonal[None]
-        points = jnp.asarray(_sobol(n, d))
-        digits = jax.lax.population_count(points[:, :, None] & rows[None]) & one
-        shift = jax.random.bits(shift_key, (d,), jnp.uint32) >> jnp.asarray(32 - _BITS, jnp.uint32)
-        scrambled = jnp.sum(digits << bits[None, None], axis=2, dtype=jnp.uint32) ^ shift[None]
-        # Cut, not rounded: rounding would put points on the upper end. Half a digit more centres every cell.
-        kept = min(_BITS, jnp.finfo(dtype).nmant)
-        cells = (scrambled >> jnp.asarray(_BITS - kept, jnp.uint32)).astype(dtype)
-        unit = (cells + 0.5) / 2.0**kept
+        unit = scrambled_sobol(key, n, self.lower.shape[0], self.lower.dtype)
         return self.lower[None] + (self.upper - self.lower)[None] * unit
 
 
@@ -148,9 +124,3 @@ def _vectors(name: str, first: Vector, other: str, second: Vector) -> tuple[np.n
         if not np.all(np.isfinite(part)):
             raise ValueError(f"`{label}` is {part.tolist()}; it must be finite.")
     return a, b
-
-
-def _sobol(n: int, d: int) -> UInt32[np.ndarray, "n d"]:
-    """The first `n` points of the sequence, as whole numbers of 30 bits."""
-    points = qmc.Sobol(d, scramble=False, bits=_BITS).random_base2(max(0, math.ceil(math.log2(n))))
-    return (points[:n] * 2.0**_BITS).astype(np.uint32)

@@ -65,7 +65,7 @@ class Pathwise(AbstractLabels):
                 "`labels` is Pathwise, and the payoff is not Lipschitz: it jumps (a digital, a barrier). The "
                 "derivative along a path is zero on both sides of a jump and misses it, so the mean of these labels is "
                 "not the derivative of the price. Smooth the payoff (`Digital(strike).smooth(width)`, `Barrier(..., "
-                "width=width)`, `smoothed(f, g, position, width)`), or use `labels=LikelihoodRatio()`."
+                "width=width)`, `Smoothed(f, g, position, width)`), or use `labels=LikelihoodRatio()`."
             )
         if second and payoff.kinked:
             raise ValueError(

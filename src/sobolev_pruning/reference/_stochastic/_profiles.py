@@ -105,16 +105,6 @@ class Smoothed(AbstractProfile):
         return self.left(u) * (1 - p) + self.right(u) * p
 
 
-def smoothed(
-    left: Callable[[Float[Array, ""]], Float[Array, ""]],
-    right: Callable[[Float[Array, ""]], Float[Array, ""]],
-    position: Scalar,
-    width: Scalar,
-) -> Smoothed:
-    """Sigmoidal smoothing between any two functions; see `Smoothed`."""
-    return Smoothed(left, right, position, width)
-
-
 @final
 class Line(AbstractProfile):
     """`level + slope (u − zero)`: a forward, or one arm of a payoff that is to be smoothed.
@@ -178,7 +168,7 @@ class Call(AbstractProfile):
 
     def smooth(self, width: Scalar) -> Smoothed:
         """`v/(1 + exp(−v/w))` with `v = u − K`; within 0.2785 widths of the call."""
-        return smoothed(Line(), Line(0.0, 1.0, self.strike), self.strike, width)
+        return Smoothed(Line(), Line(0.0, 1.0, self.strike), self.strike, width)
 
 
 @final
@@ -212,7 +202,7 @@ class Put(AbstractProfile):
 
     def smooth(self, width: Scalar) -> Smoothed:
         """The mirror image of the smoothed call."""
-        return smoothed(Line(0.0, -1.0, self.strike), Line(), self.strike, width)
+        return Smoothed(Line(0.0, -1.0, self.strike), Line(), self.strike, width)
 
 
 @final
@@ -248,4 +238,4 @@ class Digital(AbstractProfile):
 
     def smooth(self, width: Scalar) -> Smoothed:
         """The amount times a sigmoid."""
-        return smoothed(Line(), Line(self.cash), self.strike, width)
+        return Smoothed(Line(), Line(self.cash), self.strike, width)
