@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._directions import AbstractDirections, HessianProduct
+from .._jacobian import value_and_jacobian
 from .._reference_model import AbstractReferenceWithTruth
 from .._samples import HessianProducts, Samples
 from ._cotangents import AT_ONCE, Cotangents, vjps
@@ -123,13 +124,7 @@ class FunctionReference(AbstractReferenceWithTruth):
         return Samples(x, y, dydx, hvps=HessianProducts(v, products(v)))
 
     def _value_and_jacobian(self, x: Float[Array, " d"]) -> tuple[Float[Array, " m"], Float[Array, "m d"]]:
-        (d,) = x.shape
-        if jax.eval_shape(self.function, x).shape[0] <= d:
-            y, pullback = jax.vjp(self.function, x)
-            (dydx,) = jax.vmap(pullback)(jnp.eye(y.shape[0], dtype=y.dtype))
-            return y, dydx
-        y, tangent = jax.linearize(self.function, x)
-        return y, jax.vmap(tangent, out_axes=1)(jnp.eye(d, dtype=x.dtype))
+        return value_and_jacobian(self.function, x)
 
     def _linearised(self, x: Float[Array, "n d"]) -> tuple[Float[Array, "n m"], Float[Array, "n m d"], HessianProduct]:
         """Values, Jacobians, and a function that multiplies the Hessians by directions."""

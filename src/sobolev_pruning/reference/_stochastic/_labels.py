@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._jacobian import value_and_jacobian
 from ._payoffs import AbstractPayoff
 from ._simulation import Normals
 
@@ -81,7 +82,7 @@ class Pathwise(AbstractLabels):
 
     def gradients(self, path: Path, pinned: Pinned, x: Float[Array, " d"], normals: Normals) -> Float[Array, "m d"]:
         """The derivative along the path."""
-        return _jacobian(lambda x: path(x, normals), x)
+        return value_and_jacobian(lambda x: path(x, normals), x)[1]
 
 
 @final
@@ -117,7 +118,7 @@ class LikelihoodRatio(AbstractLabels):
 
     def gradients(self, path: Path, pinned: Pinned, x: Float[Array, " d"], normals: Normals) -> Float[Array, "m d"]:
         """The label of first order; its own derivative is no label."""
-        return _jacobian(lambda x: self.values(path, pinned, x, normals), x)
+        return value_and_jacobian(lambda x: self.values(path, pinned, x, normals), x)[1]
 
 
 @final
@@ -151,13 +152,7 @@ class Mixed(AbstractLabels):
         """The derivative along the path, times the ratio of densities."""
         zeta, log_density = pinned(x, normals)
         # The inner derivative moves the path, at normals that are given; the outer one holds it.
-        return _jacobian(lambda x: path(x, zeta), x) * _ratio(log_density)
-
-
-def _jacobian(function: Callable[[Float[Array, " d"]], Float[Array, " m"]], x: Float[Array, " d"]):
-    y, pullback = jax.vjp(function, x)
-    (dydx,) = jax.vmap(pullback)(jnp.eye(y.shape[0], dtype=y.dtype))
-    return dydx
+        return value_and_jacobian(lambda x: path(x, zeta), x)[1] * _ratio(log_density)
 
 
 def _ratio(log_density: Float[Array, ""]) -> Float[Array, ""]:

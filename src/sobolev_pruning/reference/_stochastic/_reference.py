@@ -11,6 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .._directions import AbstractDirections
+from .._jacobian import value_and_jacobian
 from .._reference_model import AbstractReferenceModel
 from .._samples import HessianProducts, Samples
 from ._controls import AbstractControl
@@ -226,12 +227,10 @@ class StochasticReference(AbstractReferenceModel):
 
             return self._mean(of_path, draws, x)
 
-        def value_and_jacobian(x, draws):
-            y, pullback = jax.vjp(lambda x: estimate(self.labels.values, x, draws), x)
-            (dydx,) = jax.vmap(pullback)(jnp.eye(y.shape[0], dtype=y.dtype))
-            return y, dydx
+        def of_sample(x, draws):
+            return value_and_jacobian(lambda x: estimate(self.labels.values, x, draws), x)
 
-        y, dydx = jax.vmap(value_and_jacobian)(x, draws)
+        y, dydx = jax.vmap(of_sample)(x, draws)
         if directions is None:
             return Samples(x, y, dydx)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._directions import AbstractDirections
+from .._jacobian import value_and_jacobian
 from .._reference_model import AbstractReferenceModel, AbstractReferenceWithTruth
 from .._samples import Samples
 
@@ -65,8 +66,7 @@ class ReferenceWithTruth(AbstractReferenceWithTruth):
             return jnp.atleast_1d(self.price(x))
 
         def slopes(x: Float[Array, " d"]):
-            y, pullback = jax.vjp(price, x)
-            (dydx,) = jax.vmap(pullback)(jnp.eye(y.shape[0], dtype=y.dtype))
+            y, dydx = value_and_jacobian(price, x)
             return dydx, (y, dydx)
 
         # One linearisation gives all three, and a formula is compiled once.
