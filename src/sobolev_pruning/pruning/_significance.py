@@ -122,9 +122,9 @@ def significance(
     Args:
         surrogate: the network, with its units.
         region: any of `sobolev_pruning.regions`, in physical units; of an `Ellipsoid`, the aligned box around it. A
-            region along the data is seen as such by a relational `domain` alone. Measured in
-            plain intervals by `benchmarks/significance_regions.py`, small trust regions around samples rank best; see its table for the
-            figures behind their default size.
+            region along the data is seen as such by a relational `domain` alone. In plain intervals, small trust
+            regions around samples rank best: `benchmarks/significance_regions.py` has the figures behind their default
+            size.
         rounding: `"nearest"`, since a ranking needs no guarantee, or `"outward"`.
         domain: as in `enclose_nodes`.
         boxes_at_once: boxes that are evaluated together; bounds the memory.
