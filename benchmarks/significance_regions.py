@@ -4,8 +4,8 @@
 
 Trains the oversized network of the case study for each seed, scores its nodes over one box and over trust regions of
 several sizes, in plain intervals, and compares with the sampled significance (range over 8192 samples times largest
-sampled adjoint): Spearman's rank correlation in the worst hidden layer, and what is left after pruning every layer to 32 and to 8 nodes
-by that ranking with the least-squares refit. Writes `benchmarks/results/significance_regions.md`.
+sampled adjoint): Spearman's rank correlation in the worst hidden layer, and what is left after pruning every layer to
+32 and to 8 nodes by that ranking with the least-squares refit. Writes `benchmarks/results/significance_regions.md`.
 """
 
 import argparse
