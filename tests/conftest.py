@@ -137,6 +137,17 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
 
 
+# Here, code is compiled as users compile it: whether an enclosure holds may depend on what the compiler does.
+COMPILED_AS_SHIPPED = ("intervals", "certification")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Elsewhere most of a test's time is compilation, and a quarter of that is optimisation that tests do not need."""
+    room = item.path.relative_to(TESTS).parts[0]
+    jax.config.update("jax_disable_most_optimizations", room not in COMPILED_AS_SHIPPED)
+
+
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -11,6 +11,7 @@ from ._loss import AbstractLoss, SobolevLoss, ValueLoss
 from ._progress import ProgressBar, ProgressReporter, Silent
 from ._restarts import redrawn
 from ._seeds import FitResults, fit_seeds
+from ._whitened import Whitened
 
 __all__ = [
     "AbstractBalance",
@@ -32,6 +33,7 @@ __all__ = [
     "Silent",
     "SobolevLoss",
     "ValueLoss",
+    "Whitened",
     "fit",
     "fit_gauss_newton",
     "fit_levenberg_marquardt",

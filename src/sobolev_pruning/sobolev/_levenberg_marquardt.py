@@ -38,6 +38,7 @@ def fit_levenberg_marquardt(
     tolerance: float = 1e-6,
     key: PRNGKeyArray | None = None,
     starts: int = 1,
+    ridge: float = 0.0,
     progress: ProgressReporter | None = None,
     title: str = "fit",
     on_step: Callable[[int, Surrogate], None] | None = None,
@@ -51,7 +52,8 @@ def fit_levenberg_marquardt(
     own.
 
     The samples are used again at every step. Where their labels are noisy, the least squares follow the noise as
-    closely as the network can: average many paths, or refine with `fit_gauss_newton`, which draws fresh ones.
+    closely as the network can: weigh them by their covariance (`Whitened`), with a `ridge` of 1; average many paths; or
+    refine with `fit_gauss_newton`, which draws fresh ones.
 
     Small networks have poor local minima. With `starts` above 1, so many networks run a short race on some of the
     samples, the given one among them, and the best goes on.
@@ -65,6 +67,9 @@ def fit_levenberg_marquardt(
         key: random key, of further starts and of the directions of a loss that draws some; the directions of a sample
             stay the same throughout.
         starts: networks in the race; all but the given one are drawn by `MLP.create`.
+        ridge: adds `ridge / n ‖θ‖²` for n samples to the loss. With residuals of unit variance, as those of `Whitened`,
+            1 makes the fit the most likely network if its parameters were standard normal before; the sharp bends that
+            follow the noise need larger ones.
         progress: shows the course of training; nothing is shown if not given.
         title: of the progress bar.
         on_step: called after every step with the steps done and the surrogate so far.
@@ -89,6 +94,8 @@ def fit_levenberg_marquardt(
             raise ValueError(f"`{name}` is {count}; it must be at least 1.")
     if not tolerance > 0:
         raise ValueError(f"`tolerance` is {tolerance}; it must be positive.")
+    if not (ridge >= 0 and np.isfinite(ridge)):
+        raise ValueError(f"`ridge` is {ridge}; it must be finite, zero or positive.")
     if starts > 1 and key is None:
         raise ValueError(f"`key` is None, but `starts` is {starts}: give the random key that draws the other starts.")
     surrogate = as_surrogate(surrogate, samples, jax.random.key(0))
@@ -101,7 +108,7 @@ def fit_levenberg_marquardt(
         )
     check_size(network)
     start_key, loss_key = (None, None) if key is None else jax.random.split(key)
-    problem = LeastSquares(network, surrogate.normalisation.normalise(samples), loss, loss_key)
+    problem = LeastSquares(network, surrogate.normalisation.normalise(samples), loss, loss_key, ridge)
 
     def completed(theta: Float[np.ndarray, " p"]) -> Surrogate:
         return Surrogate(problem.network(theta), surrogate.normalisation, surrogate.provenance)

@@ -82,7 +82,9 @@ class LeastSquares:
     JAX's default is; networks of the size that this is for cost little more in it.
     """
 
-    def __init__(self, network: MLP, batch: Samples, loss: AbstractLoss, key: PRNGKeyArray | None) -> None:
+    def __init__(
+        self, network: MLP, batch: Samples, loss: AbstractLoss, key: PRNGKeyArray | None, ridge: float = 0.0
+    ) -> None:
         """Calibrate the loss on all samples, and cut them into blocks.
 
         Args:
@@ -90,7 +92,9 @@ class LeastSquares:
             batch: in normalised units.
             loss: calibrated here.
             key: of the loss's random directions; every evaluation uses the same ones.
+            ridge: adds `ridge / n ‖θ‖²` to the loss.
         """
+        self._ridge = ridge / batch.n
         self._dtype = network.layers[0].weight.dtype
         self._key = key
         with double_precision():
@@ -126,7 +130,8 @@ class LeastSquares:
         count, n = self._counted(n_blocks)
         with double_precision():
             theta_ = jnp.asarray(theta)
-            return float(_loss(theta_, self._network, self._loss, self._blocks, self._key, count)) / n
+            total = float(_loss(theta_, self._network, self._loss, self._blocks, self._key, count))
+        return total / n + self._ridge * float(theta @ theta)
 
     def normal_equations(self, theta: Float[np.ndarray, " p"], n_blocks: int | None = None) -> NormalEquations:
         """Of all samples, or of those of the first blocks."""
@@ -134,7 +139,11 @@ class LeastSquares:
         with double_precision():
             theta_ = jnp.asarray(theta)
             matrix, gradient, total = _accumulate(theta_, self._network, self._loss, self._blocks, self._key, count)
-        return NormalEquations(np.asarray(matrix) / n, np.asarray(gradient) / n, float(total) / n)
+        return NormalEquations(
+            np.asarray(matrix) / n + self._ridge * np.eye(theta.size),
+            np.asarray(gradient) / n + self._ridge * theta,
+            float(total) / n + self._ridge * float(theta @ theta),
+        )
 
     def _counted(self, n_blocks: int | None) -> tuple[Int[np.ndarray, ""], int]:
         # An array, so that a part of the blocks takes no compilation of its own.
