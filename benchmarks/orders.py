@@ -107,6 +107,22 @@ def trained(case: Case, loss: AbstractLoss, seed: int, steps: int) -> list[tuple
     return [(e.r2, e.rmse, e.max_error) for e in errors]
 
 
+def at_a_glance(lines: list[str]) -> list[str]:
+    """From the rows of the long table, one for each reference and quantity: medians of the orders beside each other."""
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for line in lines:
+        name, _, order, quantity, *measures = (cell.strip() for cell in line.strip("|").split("|"))
+        found.setdefault((name, quantity), {})[order] = [measure.split(" ")[0] for measure in measures]
+    table = [
+        "| reference | quantity | 1 − R² | RMSE | largest error |",
+        "|---|---|---|---|---|",
+    ]
+    for (name, quantity), orders in found.items():
+        cells = [" / ".join(of_orders) for of_orders in zip(*orders.values(), strict=True)]
+        table.append(f"| {name} | {quantity} | {' | '.join(cells)} |")
+    return table
+
+
 def main() -> None:
     """Train everything and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -114,7 +130,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000)
     arguments = parser.parse_args()
     machine = ", ".join(f"{name} {value}" for name, value in environment().items())
-    lines = [
+    head = [
         "# Values, gradients, curvature: what do derivatives add?",
         "",
         f"{machine}.",
@@ -124,9 +140,19 @@ def main() -> None:
         f"One network (d-{'-'.join(map(str, WIDTHS))}-m, SiLU, Adam, batches of {BATCH}) for all; labels of simulated "
         "references are of one antithetic pair of paths.",
         "",
+        "## At a glance",
+        "",
+        "Medians, trained by values / with gradients / with curvature where its labels are worth training on.",
+        "",
+    ]
+    long = [
+        "",
+        "## With the worst seed",
+        "",
         "| reference | samples | order | quantity | 1 − R² | RMSE | largest error |",
         "|---|---|---|---|---|---|---|",
     ]
+    lines: list[str] = []
     for case in CASES:
         for order, loss in losses(case.order):
             rows = np.array([trained(case, loss, seed, arguments.steps) for seed in range(arguments.seeds)])
@@ -136,7 +162,7 @@ def main() -> None:
                 cells = " | ".join(f"{a:.1e} ({b:.1e})" for a, b in zip(m, w, strict=True))
                 lines.append(f"| {case.name} | {case.samples} | {order} | {quantity} | {cells} |")
                 print(lines[-1], flush=True)
-            RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            RESULTS.write_text("\n".join([*head, *at_a_glance(lines), *long, *lines]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -107,6 +107,7 @@ LONG = {
         "test_labels_have_the_truth_as_their_mean[worst of two]",
         "test_labels_have_the_truth_as_their_mean[Bachelier call, mixed]",
         "test_labels_have_the_truth_as_their_mean[Bachelier Asian]",
+        "test_labels_have_the_truth_as_their_mean[arithmetic Asian]",
         "test_labels_have_the_truth_as_their_mean[best of two]",
         "test_labels_have_the_truth_as_their_mean[CEV call, all inputs]",
         "test_labels_have_the_truth_as_their_mean[geometric Asian]",

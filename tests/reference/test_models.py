@@ -20,6 +20,7 @@ from sobolev_pruning.reference import (
     ArithmeticAverage,
     Bachelier,
     BachelierBasket,
+    Barrier,
     Basket,
     Bermudan,
     BestOf,
@@ -44,6 +45,7 @@ from sobolev_pruning.reference import (
     bachelier,
     best_of_call,
     black_scholes,
+    black_scholes_call,
     cev,
     cev_digital,
     correlated_basket,
@@ -140,6 +142,46 @@ def heston_smoothed_digital():
     return ReferenceWithTruth(reference, lambda x: averaged(lambda k: heston_digital(x[0], k, 0.0, 1.0, **parameters)))
 
 
+def over_the_first_date(inner, spot, volatility, lowest):
+    """The mean of a function of the price at half a year, Black and Scholes's without a rate, where it is above."""
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    deviation = volatility * math.sqrt(0.5)
+    z = (jnp.log(lowest / spot) + deviation**2 / 2) / deviation + jnp.asarray(7 * (nodes + 1))
+    density = jnp.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    return (7 * jnp.asarray(weights) * density) @ jax.vmap(inner)(spot * jnp.exp(deviation * z - deviation**2 / 2))
+
+
+def barrier_call():
+    """Watched twice: alive at half a year it is a call of another half, since the strike is above the barrier."""
+    return correlated_basket(
+        [BlackScholes(0.3)],
+        np.eye(1),
+        Barrier(Option(Call(1.0)), 0.9, up=False, out=True),
+        n_steps=2,
+        labels=LikelihoodRatio(),
+        price=lambda x: over_the_first_date(lambda s: black_scholes_call(s, 1.0, 0.0, 0.3, 0.5), x[0], 0.3, 0.9),
+    )
+
+
+def asian_call():
+    """Of two dates: once the first price is known it is half a call on the second."""
+    reference = black_scholes(
+        Call, fixing=ArithmeticAverage(), strike=1.0, n_steps=2, labels=Mixed(), volatility=VOLATILITY
+    )
+
+    def rest(first, volatility):
+        strike = 2.0 - first
+        positive = jnp.where(strike > 0, strike, 1.0)
+        return 0.5 * jnp.where(strike > 0, black_scholes_call(first, positive, 0.0, volatility, 0.5), first - strike)
+
+    def price(x):
+        spot, volatility = x
+        lowest = spot * jnp.exp(-7 * volatility * math.sqrt(0.5))
+        return over_the_first_date(lambda s: rest(s, volatility), spot, volatility, lowest)
+
+    return ReferenceWithTruth(reference, price)
+
+
 RATE, VOLATILITY, MATURITY = (0.0, 0.1), (0.1, 0.4), (0.5, 2.0)
 GAUSSIAN = {"rate": RATE, "volatility": VOLATILITY, "maturity": MATURITY}
 VARIANCE = {
@@ -172,6 +214,8 @@ CASES = {
         ),
         (1.05, 0.04, 0.2),
     ),
+    "arithmetic Asian": (asian_call, (1.05, 0.2)),
+    "barrier": (barrier_call, (1.1,)),
     "best of two": (lambda: pair(BestOf(), best_of_call), (1.0, 1.1)),
     "worst of two": (lambda: pair(WorstOf(), worst_of_call), (1.0, 1.1)),
     "basket under Bachelier": (bachelier_pair, (1.0, 1.1)),

@@ -42,8 +42,9 @@ TINY = StudyConfig(
     ),
     evaluation=EvaluationConfig(points=64),
 )
-STAGES = ["oversized", *(["pruned", "finetuned_vanilla", "finetuned_nn_data", "finetuned_reference"] * 2)]
-SIZES = ["3-8-8-1", *["3-4-4-1"] * 4, *["3-3-1"] * 4]
+TUNINGS = ["vanilla", "nn_data", "nn_curvature", "reference"]
+STAGES = ["oversized", *(["pruned", *(f"finetuned_{tuning}" for tuning in TUNINGS)] * 2)]
+SIZES = ["3-8-8-1", *["3-4-4-1"] * 5, *["3-3-1"] * 5]
 QUANTITIES = ["values", "deltas", "gammas"]
 
 

@@ -2,7 +2,7 @@
 
 from ._balance import AbstractBalance, GeometricMean, LabelNoise, LabelScale
 from ._checkpoints import Checkpoints, CheckpointWarning
-from ._curvature import NoisyCurvatureWarning
+from ._curvature import NoisyCurvatureWarning, has_curvature
 from ._fit import fit
 from ._gauss_newton import fit_gauss_newton
 from ._history import CollapsedWarning, DivergedError, Failure, FitResult, History
@@ -38,5 +38,6 @@ __all__ = [
     "fit_gauss_newton",
     "fit_levenberg_marquardt",
     "fit_seeds",
+    "has_curvature",
     "redrawn",
 ]

@@ -27,12 +27,21 @@ def check_has_curvature(network: Callable[..., Array]) -> None:
     Raises:
         ValueError: the activation is piecewise linear, such as relu; the message names it.
     """
-    if isinstance(network, MLP) and len(network.layers) > 1 and not _has_curvature(network.activation):
+    if not has_curvature(network):
+        assert isinstance(network, MLP)
         name = getattr(network.activation, "__name__", repr(network.activation))
         raise ValueError(
             f"`{name}` has zero curvature almost everywhere, and so has a network of it: a second-order loss would "
             "teach it nothing. Use a smooth activation, such as `jax.nn.silu`, or set `curvature_weight` to zero."
         )
+
+
+def has_curvature(network: Callable[..., Array]) -> bool:
+    """Whether second derivatives of a network are other than zero: those of relu and its kin are not.
+
+    What is no `MLP` is taken to have some, and so is an `MLP` without hidden layers, which has none to learn.
+    """
+    return not isinstance(network, MLP) or len(network.layers) < 2 or _has_curvature(network.activation)
 
 
 # Trusts no list of names: a user's own leaky or hard function is found as well.

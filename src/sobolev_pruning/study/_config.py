@@ -122,7 +122,7 @@ class PruningConfig:
 
 @dataclasses.dataclass(frozen=True)
 class FinetuningConfig:
-    """The three fine-tunings, each from the pruned network and for the same number of steps.
+    """The fine-tunings, each from the pruned network and for the same number of steps.
 
     Networks of at most `second_order_below` parameters are fine-tuned by Levenberg–Marquardt on a fixed set of samples,
     larger ones by Muon on fresh samples.
@@ -134,6 +134,7 @@ class FinetuningConfig:
     learning_rate: float = _bounded(0.005, _POSITIVE)
     weight_decay: float = _bounded(0.0, _NOT_NEGATIVE)
     gradient_weight: float = _bounded(1.0, _NOT_NEGATIVE)
+    curvature_weight: float = _bounded(1.0, _NOT_NEGATIVE)
     teacher_samples: int = _bounded(65536, _SEVERAL)
     second_order_below: int = _bounded(200, _NOT_NEGATIVE)
     second_order_steps: int = _bounded(400, _COUNT)

@@ -29,6 +29,7 @@ _LABELS = {
     "pruned": "pruned",
     "finetuned_vanilla": "vanilla fine-tuning",
     "finetuned_nn_data": "Sobolev on NN data",
+    "finetuned_nn_curvature": "with curvature, on NN data",
     "finetuned_reference": "Sobolev on the reference",
 }
 

@@ -15,17 +15,27 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..pruning import Kept, LeastSquares, Significance, choose_layers, prune, rank_distinct, significance
 from ..reference import (
+    AbstractDirections,
     AbstractReferenceModel,
     BachelierBasket,
     DataSet,
     FunctionReference,
     Mixture,
     ModelLaw,
+    Rademacher,
     Samples,
     UniformCube,
 )
 from ..regions import TrustRegions
-from ..sobolev import AbstractLoss, ProgressReporter, SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
+from ..sobolev import (
+    AbstractLoss,
+    ProgressReporter,
+    SobolevLoss,
+    ValueLoss,
+    fit,
+    fit_levenberg_marquardt,
+    has_curvature,
+)
 from ..surrogate import MLP, Normalisation, Surrogate
 from ._config import ConfigError, FinetuningConfig, StudyConfig, TrainingConfig
 from ._metrics import Errors, errors_between
@@ -65,7 +75,8 @@ class Stage:
     """A surrogate and how good it is.
 
     Attributes:
-        name: `oversized`, `pruned`, `finetuned_vanilla`, `finetuned_nn_data` or `finetuned_reference`.
+        name: `oversized`, `pruned`, `finetuned_vanilla`, `finetuned_nn_data`, `finetuned_nn_curvature` or
+            `finetuned_reference`.
         surrogate: after the stage.
         seconds: that the stage took, compilation included, evaluation not.
         cube: errors on the published evaluation set, the uniform cube.
@@ -129,9 +140,12 @@ class Study:
         return basket.truth(basket.spots(key, n))
 
     def run(self) -> Iterator[Stage]:
-        """Every stage, as soon as it is done: the oversized network, then four for each pruned size.
+        """Every stage, as soon as it is done: the oversized network, then five for each pruned size.
 
-        The three fine-tunings start from the pruned network, not from one another, so that they can be compared.
+        The fine-tunings start from the pruned network, not from one another, and have the same number of steps and
+        samples, so that they can be compared: values alone beside values and gradients of the reference; gradients
+        beside gradients and curvature of the oversized network. That one has curvature to learn from, while a payoff
+        with a kink has none. Without `curvature_weight`, and with an activation that has no curvature, there are four.
         """
         config = self.config
         oversized = self._train_oversized()
@@ -140,8 +154,14 @@ class Study:
         ranking = rank_distinct(scores, oversized.surrogate, x[: config.pruning.refit_samples // 2])
         compensation = LeastSquares(x, config.pruning.gradient_weight)
         teacher = FunctionReference(oversized.surrogate, self.basket.spots)
-        nn_data = DataSet(_sample(teacher, self._keys["teacher"], config.finetuning.teacher_samples))
-        sobolev = SobolevLoss(config.finetuning.gradient_weight)
+        fine = config.finetuning
+        nn_data = DataSet(_sample(teacher, self._keys["teacher"], fine.teacher_samples))
+        sobolev = SobolevLoss(fine.gradient_weight)
+        second_order = SobolevLoss(fine.gradient_weight, fine.curvature_weight, Rademacher())
+        nn_curvature = None
+        if fine.curvature_weight > 0 and has_curvature(oversized.surrogate.network):
+            directions = second_order.directions(oversized.surrogate.normalisation)
+            nn_curvature = DataSet(_sample(teacher, self._keys["teacher"], fine.teacher_samples, directions))
         for widths in config.pruning.keep:
             begin = time.perf_counter()
             kept = (
@@ -155,6 +175,8 @@ class Study:
             yield pruned
             yield self._finetune("finetuned_vanilla", pruned.surrogate, self.basket, ValueLoss())
             yield self._finetune("finetuned_nn_data", pruned.surrogate, nn_data, sobolev)
+            if nn_curvature is not None:
+                yield self._finetune("finetuned_nn_curvature", pruned.surrogate, nn_curvature, second_order)
             yield self._finetune("finetuned_reference", pruned.surrogate, self.basket, sobolev)
 
     def untrained(self) -> Surrogate:
@@ -282,8 +304,10 @@ class _Watch:
 
 
 @eqx.filter_jit
-def _sample(reference: AbstractReferenceModel, key: PRNGKeyArray, n: int) -> Samples:
-    return reference.sample(key, n)
+def _sample(
+    reference: AbstractReferenceModel, key: PRNGKeyArray, n: int, directions: AbstractDirections | None = None
+) -> Samples:
+    return reference.sample(key, n, directions=directions)
 
 
 def _basket(config: StudyConfig, key: PRNGKeyArray) -> BachelierBasket:

@@ -43,6 +43,7 @@ STAGE_LABELS = {
     "pruned": "pruned",
     "finetuned_vanilla": "vanilla fine-tuning",
     "finetuned_nn_data": "Sobolev on NN data",
+    "finetuned_nn_curvature": "with curvature, on NN data",
     "finetuned_reference": "Sobolev on the reference",
 }
 STAGE_COLOURS = {
@@ -50,6 +51,7 @@ STAGE_COLOURS = {
     "pruned": VERMILLION,
     "finetuned_vanilla": ORANGE,
     "finetuned_nn_data": BLUE,
+    "finetuned_nn_curvature": SKY,
     "finetuned_reference": GREEN,
 }
 
