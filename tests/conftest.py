@@ -1,5 +1,6 @@
 """Settings of every test: 64 bits, no silent promotion of dtypes, fresh keys with a printed seed."""
 
+import os
 import random
 from pathlib import Path
 
@@ -145,8 +146,10 @@ COMPILED_AS_SHIPPED = ("intervals", "certification")
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """Elsewhere most of a test's time is compilation, and a quarter of that is optimisation that tests do not need."""
-    room = item.path.relative_to(TESTS).parts[0]
-    jax.config.update("jax_disable_most_optimizations", room not in COMPILED_AS_SHIPPED)
+    quickly = item.path.relative_to(TESTS).parts[0] not in COMPILED_AS_SHIPPED
+    jax.config.update("jax_disable_most_optimizations", quickly)
+    # For the processes that a test starts.
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quickly))
 
 
 jax.config.update("jax_enable_x64", True)
