@@ -138,7 +138,11 @@ class Analysis:
 
 def analyse(network: PyTree, x: PyTree, call: Call | None) -> Analysis:
     """Trace a network and find out what belongs together."""
-    traced = trace_network(network, x, call)
+    return analyse_traced(trace_network(network, x, call))
+
+
+def analyse_traced(traced: Traced) -> Analysis:
+    """What belongs together in a network that is traced."""
     program, labels = traced.program, Labels()
     inputs = [labels.fresh_axes(program.shapes[i]) for i in program.inputs]
     used = {i for step in program.steps for i in step.inputs} | set(program.outputs)

@@ -32,7 +32,7 @@ class Step:
         params: its parameters.
         inputs: numbers of the operands.
         outputs: numbers of the results.
-        source: the user's line that it comes from.
+        source: the user's line that it comes from; empty where JAX has forgotten it.
     """
 
     primitive: Primitive
@@ -44,7 +44,7 @@ class Step:
     @property
     def name(self) -> str:
         """The primitive and its line, as messages call it."""
-        return f"`{self.primitive.name}` at {self.source}"
+        return f"`{self.primitive.name}` at {self.source}" if self.source else f"`{self.primitive.name}`"
 
 
 @final
