@@ -1,14 +1,15 @@
 """Sizes that layers keep beside their arrays, brought up to date when the arrays have shrunk.
 
-A field such as `in_features` is a number that JAX does not see. Of Equinox's own layers it is known what it means; in
-any other module a number changes if it is the old length of an axis of an array of that module, and all such axes have
-the same new length. Whether the network then runs, and does what it did, is checked afterwards.
+A field such as `in_features` is a number that JAX does not see. Of Equinox's own layers it is known what it means.
+Elsewhere it can only be guessed: a number that is the length an axis had becomes the length that the axis has, if all
+axes of the old length have the same new one. Whether the network then does what it did is checked afterwards.
 """
 
 import copy
 import dataclasses
+import enum
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 import equinox as eqx
 import jax
@@ -16,28 +17,59 @@ import jax
 Sizes = Callable[[Any, Any], dict[str, Any]]
 
 
-def with_sizes_of(old: Any, new: Any, *, by_length: bool) -> Any:
-    """A copy of `new`, a pytree with the structure of `old` and smaller arrays, whose sizes fit its arrays.
+@final
+class Guess(enum.Enum):
+    """Which axes tell a module that is not Equinox's own, or holds no arrays, its new sizes."""
 
-    Args:
-        old: the network before.
-        new: the network with smaller arrays and the sizes of before.
-        by_length: also of modules that are not Equinox's own.
-    """
-    if isinstance(new, eqx.Module):
-        values = {
-            name: with_sizes_of(getattr(old, name), value, by_length=by_length) for name, value in _fields(new).items()
+    NONE = "none"
+    OWN = "those of its own arrays"
+    ALL = "those of the whole network"
+
+
+def with_sizes_of(old: Any, new: Any, guess: Guess) -> Any:
+    """A copy of `new`, a pytree with the structure of `old` and smaller arrays, whose sizes fit its arrays."""
+    everywhere = _lengths(jax.tree.leaves(old), jax.tree.leaves(new)) if guess is Guess.ALL else {}
+
+    def sizes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+        if guess is Guess.NONE:
+            return {}
+        names = [name for name, value in after.items() if eqx.is_array(value)]
+        own = _lengths([before[name] for name in names], [after[name] for name in names])
+        return {
+            name: _renewed(value, own or everywhere) for name, value in after.items() if type(value) in (int, tuple)
         }
-        shrunk = _replaced(new, values)
-        return _replaced(shrunk, _sizes(old, shrunk, by_length))
-    # One level of any other container.
-    children, tree = jax.tree.flatten(new, is_leaf=lambda node: node is not new)
-    if len(children) == 1 and children[0] is new:
-        return new
-    before = jax.tree.leaves(old, is_leaf=lambda node: node is not old)
-    return jax.tree.unflatten(
-        tree, [with_sizes_of(a, b, by_length=by_length) for a, b in zip(before, children, strict=True)]
-    )
+
+    def walk(old: Any, new: Any) -> Any:
+        if isinstance(new, eqx.Module):
+            shrunk = _replaced(new, {name: walk(getattr(old, name), value) for name, value in _fields(new).items()})
+            known = next((rule(old, shrunk) for cls, rule in _KNOWN.items() if isinstance(new, cls)), {})
+            return _replaced(shrunk, known or sizes(_fields(old), _fields(shrunk)))
+        # One level of any other container.
+        children, tree = jax.tree.flatten(new, is_leaf=lambda node: node is not new)
+        if len(children) == 1 and children[0] is new:
+            return new
+        before = jax.tree.leaves(old, is_leaf=lambda node: node is not old)
+        return jax.tree.unflatten(tree, [walk(a, b) for a, b in zip(before, children, strict=True)])
+
+    return walk(old, new)
+
+
+def _lengths(before: list[Any], after: list[Any]) -> dict[int, set[int]]:
+    """For every length of an axis before, those of such axes after."""
+    lengths: dict[int, set[int]] = {}
+    for old, new in zip(before, after, strict=True):
+        if eqx.is_array(old):
+            for a, b in zip(old.shape, new.shape, strict=True):
+                lengths.setdefault(a, set()).add(b)
+    return lengths
+
+
+def _renewed(size: Any, lengths: dict[int, set[int]]) -> Any:
+    if type(size) is tuple:
+        return tuple(_renewed(each, lengths) for each in size)
+    if type(size) is int and len(lengths.get(size, ())) == 1:
+        (size,) = lengths[size]
+    return size
 
 
 def _fields(module: eqx.Module) -> dict[str, Any]:
@@ -51,30 +83,6 @@ def _replaced(module: eqx.Module, values: dict[str, Any]) -> Any:
         # Modules are frozen once they are made; this one is still being made.
         object.__setattr__(changed, name, value)
     return changed
-
-
-def _sizes(old: Any, new: Any, by_length: bool) -> dict[str, Any]:
-    for cls, sizes in _KNOWN.items():
-        if isinstance(new, cls):
-            return sizes(old, new)
-    return _by_length(_fields(old), _fields(new)) if by_length else {}
-
-
-def _by_length(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    lengths: dict[int, set[int]] = {}
-    for name, after in new.items():
-        if eqx.is_array(after):
-            for a, b in zip(old[name].shape, after.shape, strict=True):
-                lengths.setdefault(a, set()).add(b)
-
-    def renewed(size: Any) -> Any:
-        if type(size) is tuple:
-            return tuple(map(renewed, size))
-        if type(size) is int and len(lengths.get(size, ())) == 1:
-            (size,) = lengths[size]
-        return size
-
-    return {name: renewed(value) for name, value in new.items() if type(value) in (int, tuple)}
 
 
 def _linear(old: eqx.nn.Linear, new: eqx.nn.Linear) -> dict[str, Any]:

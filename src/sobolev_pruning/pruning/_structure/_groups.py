@@ -193,7 +193,7 @@ def groups_of(analysis: Analysis) -> Groups:
         for axis, of in enumerate(analysis.channels_of(value)):
             held = channels.is_fixed[of]
             if held.any():
-                fixed.append(FixedAxis(path, axis, int(held.sum()), channels.reason(of[held][0])))
+                fixed.append(FixedAxis(path, axis, int(held.sum()), channels.reason(int(of[held][0]))))
             for index in np.nonzero(~held)[0]:
                 owned.setdefault(int(of[index]), {}).setdefault((p, axis), []).append(int(index))
     alike: dict[Any, list[int]] = {}
@@ -214,3 +214,25 @@ def groups_of(analysis: Analysis) -> Groups:
         mixed = tuple(sorted({source for channel in members for source in channels.mixed.get(channel, ())}))
         groups.append(Group(len(members), slices, mixed))
     return Groups(tuple(groups), tuple(fixed))
+
+
+def channels_of_group(analysis: Analysis, group: Group) -> np.ndarray:
+    """The channels of a group, `(size,)`, in an analysis of the network that it was found in.
+
+    Raises:
+        TypeError: it is not a group.
+        ValueError: the network has other parameters.
+    """
+    if not isinstance(group, Group):
+        raise TypeError(f"a group is {type(group).__name__}; it must be one of those that `find_groups` returns.")
+    places = dict(zip(analysis.traced.paths, analysis.traced.parameter_values, strict=True))
+    for s in group.slices:
+        shape = analysis.traced.program.shapes[places[s.path]] if s.path in places else ()
+        if s.axis >= len(shape) or shape[s.axis] != s.length:
+            raise ValueError(
+                f"the group of {group.name} has {s.length} entries on axis {s.axis} of `{s.path}`, and this network "
+                f"{f'has shape {shape} there' if s.path in places else 'has no such array'}. Call `find_groups` on "
+                "this network."
+            )
+    first = group.slices[0]
+    return analysis.channels_of(places[first.path])[first.axis][first.indices[:, 0]]

@@ -89,7 +89,7 @@ class Labels:
                     others = tuple(j for j in range(len(shape)) if j != i)
                     new = held.any(axis=others) & ~channels.is_fixed[channels.of[factor]]
                     if new.any():
-                        reason = channels.reason(channels.of[product.whole[held.ravel()][0]])
+                        reason = channels.reason(int(channels.of[product.whole[held.ravel()][0]]))
                         self.pin(factor[new], reason)
                         progress = True
             if progress:
@@ -161,4 +161,4 @@ class Channels:
 
     def reason(self, channel: int) -> str:
         """Why a channel is fixed, in the words of the first reasons found."""
-        return "; ".join(self.reasons[int(channel)][:2])
+        return "; ".join(self.reasons[channel][:2])

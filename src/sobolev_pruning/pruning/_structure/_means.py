@@ -47,7 +47,7 @@ def fold_means(
     def one(arguments: list[Array]) -> dict[int, Array]:
         return _contributions(analysis, gone, origins, arguments)
 
-    means = jax.tree.map(lambda each: jnp.mean(each, axis=0), jax.vmap(one)(batch))
+    means = jax.tree.map(lambda each: jnp.mean(each, axis=0), jax.jit(jax.vmap(one))(batch))
     arrays, static = eqx.partition(network, eqx.is_array)
     leaves, tree = jax.tree.flatten(arrays)
     places = {value: i for i, value in enumerate(traced.parameter_values)}
@@ -89,7 +89,8 @@ def _contributions(
         elif step.primitive in _MOVES and followed:
             (lost[step.outputs[0]],) = apply(step, [lost[followed[0]]])
         elif step.primitive is lax.add_p and followed:
-            total = sum(jnp.broadcast_to(lost[i], program.shapes[step.outputs[0]]) for i in followed)
+            like = env[step.outputs[0]]
+            total = sum((jnp.broadcast_to(lost[i], like.shape) for i in followed), start=jnp.zeros_like(like))
             biases = [origins[i] for i in step.inputs if i in origins and uses[origins[i][0]] == 1]
             if biases:
                 ((parameter, steps),) = biases

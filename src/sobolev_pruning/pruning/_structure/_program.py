@@ -6,6 +6,7 @@ from typing import Any, final
 
 import equinox as eqx
 import jax
+import numpy as np
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, primitives
 from jaxtyping import Array, PyTree
@@ -139,17 +140,31 @@ def trace_network(network: PyTree, x: PyTree, call: Call | None) -> Traced:
 
     arrays = [leaf for _, leaf in leaves]
     closed = jax.make_jaxpr(flat)(arrays, arguments)
-    paths = tuple(jax.tree_util.keystr(path).lstrip(".") for path, _ in leaves)
+    paths = tuple(path_name(path) for path, _ in leaves)
     return Traced(flatten(closed), paths, arrays, arguments)
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """Where an array stands in a pytree, such as `layers[0].weight`."""
+    return jax.tree_util.keystr(path).lstrip(".")
 
 
 def flatten(closed: ClosedJaxpr) -> Program:
     """All calls of a program are written out in their place."""
     flat = Program([], [], {}, (), ())
-    env = {variable: _new(flat, variable.aval.shape) for variable in closed.jaxpr.invars}
+    env = {variable: _new(flat, _shape(variable)) for variable in closed.jaxpr.invars}
     inputs = tuple(env[variable] for variable in closed.jaxpr.invars)
     outputs = _write_out(flat, closed.jaxpr, closed.consts, env)
     return Program(flat.steps, flat.shapes, flat.constants, inputs, tuple(outputs))
+
+
+def _shape(atom: Any) -> tuple[int, ...]:
+    return atom.aval.shape
+
+
+def _value(literal: Any) -> np.ndarray:
+    # A bare number would take the precision that JAX is set to, not that of the program.
+    return np.asarray(literal.val, literal.aval.dtype)
 
 
 def _new(flat: Program, shape: Sequence[int]) -> int:
@@ -163,24 +178,27 @@ def _constant(flat: Program, shape: Sequence[int], value: Any) -> int:
     return number
 
 
-def _write_out(flat: Program, jaxpr: Jaxpr, consts: Sequence[Any], env: Mapping[Any, int]) -> list[int]:
+def _write_out(
+    flat: Program, jaxpr: Jaxpr, consts: Sequence[Any], env: Mapping[Any, int], caller: str = ""
+) -> list[int]:
     known = dict(env)
     for variable, value in zip(jaxpr.constvars, consts, strict=True):
-        known[variable] = _constant(flat, variable.aval.shape, value)
+        known[variable] = _constant(flat, _shape(variable), value)
 
     def read(atom: Any) -> int:
-        return _constant(flat, atom.aval.shape, atom.val) if isinstance(atom, Literal) else known[atom]
+        return _constant(flat, _shape(atom), _value(atom)) if isinstance(atom, Literal) else known[atom]
 
     for eqn in jaxpr.eqns:
         inputs = tuple(map(read, eqn.invars))
         body = _body(eqn)
+        # What JAX's own functions consist of has no line of the user's; the call of the function has.
+        source = source_info_util.summarize(eqn.source_info) or caller
         if body is None:
-            outputs = [_new(flat, variable.aval.shape) for variable in eqn.outvars]
-            source = source_info_util.summarize(eqn.source_info)
+            outputs = [_new(flat, _shape(variable)) for variable in eqn.outvars]
             flat.steps.append(Step(eqn.primitive, eqn.params, inputs, tuple(outputs), source))
         else:
             inner, inner_consts = body
-            outputs = _write_out(flat, inner, inner_consts, dict(zip(inner.invars, inputs, strict=True)))
+            outputs = _write_out(flat, inner, inner_consts, dict(zip(inner.invars, inputs, strict=True)), source)
         known.update(zip(eqn.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 

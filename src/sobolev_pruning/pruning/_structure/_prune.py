@@ -8,10 +8,10 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from ._fields import with_sizes_of
-from ._groups import Analysis, Group, analyse, analyse_traced
+from ._fields import Guess, with_sizes_of
+from ._groups import Analysis, Group, analyse, analyse_traced, channels_of_group
 from ._means import fold_means
-from ._program import Call, trace_network
+from ._program import Call, Program, trace_network
 
 
 def prune_groups(
@@ -40,25 +40,20 @@ def prune_groups(
         samples: arguments like `x` with one more axis in front, over which means are taken; None drops the channels.
 
     Raises:
-        TypeError: `kept` is not a mapping from `Group`.
+        TypeError: `kept` is not a mapping from groups.
         ValueError: no channel is kept, or one that does not exist; a group belongs to another network; or the smaller
             network does not run as it should, with the place where it goes wrong.
     """
-    if not isinstance(kept, Mapping) or not all(isinstance(group, Group) for group in kept):
-        raise TypeError("`kept` must map groups of `find_groups` to the channels that stay, such as `{groups.of(…): [0, 2]}`.")
+    if not isinstance(kept, Mapping):
+        raise TypeError(
+            f"`kept` is {type(kept).__name__}; it must map groups to channels, such as `{{group: [0, 2]}}`."
+        )
     analysis = analyse(network, x, call)
-    shapes = dict(zip(analysis.traced.paths, (a.shape for a in analysis.traced.parameters), strict=True))
     removed: dict[tuple[str, int], np.ndarray] = {}
     for group, channels in kept.items():
-        chosen = _checked(group, channels)
-        gone = np.setdiff1d(np.arange(group.size), chosen)
+        channels_of_group(analysis, group)
+        gone = np.setdiff1d(np.arange(group.size), _checked(group, channels))
         for s in group.slices:
-            shape = shapes.get(s.path, ())
-            if s.axis >= len(shape) or shape[s.axis] != s.length:
-                raise ValueError(
-                    f"`kept` holds the group of {group.name}, which has {s.length} entries on axis {s.axis} of "
-                    f"`{s.path}`; this network has shape {shapes.get(s.path)}. Call `find_groups` on this network."
-                )
             at = s.path, s.axis
             removed[at] = np.union1d(removed.get(at, np.empty(0, int)), s.indices[gone].ravel())
     if samples is not None:
@@ -68,12 +63,14 @@ def prune_groups(
     leaves, tree = jax.tree.flatten(arrays)
     smaller = [_taken(leaf, axes) for leaf, axes in zip(leaves, remaining, strict=True)]
     shrunk = eqx.combine(jax.tree.unflatten(tree, smaller), static)
-    # A number in a module of the user's own may have the length of an axis by chance, so it changes only if it must.
-    for by_length in (False, True):
-        pruned = with_sizes_of(network, shrunk, by_length=by_length)
-        wrong = _difference(analysis, remaining, pruned, x, call)
-        if wrong is None:
+    wrong = None
+    # A number may have the length of an axis by chance, so no more are changed than must be.
+    for guess in Guess:
+        pruned = with_sizes_of(network, shrunk, guess)
+        difference = _difference(analysis, remaining, pruned, x, call, same_steps=guess is not Guess.NONE)
+        if difference is None:
             return pruned
+        wrong = wrong or difference
     raise ValueError(
         f"with the channels that `kept` leaves, {wrong} The network may hold a size in its code or in a field, such as "
         "a slice with written bounds; take it from the shape of an array."
@@ -118,17 +115,28 @@ def _taken(array: jax.Array, axes: list[np.ndarray]) -> jax.Array:
 
 
 def _difference(
-    analysis: Analysis, remaining: list[list[np.ndarray]], pruned: PyTree, x: PyTree, call: Call | None
+    analysis: Analysis,
+    remaining: list[list[np.ndarray]],
+    pruned: PyTree,
+    x: PyTree,
+    call: Call | None,
+    *,
+    same_steps: bool,
 ) -> str | None:
-    """Where the smaller network does something else: it fails, returns other shapes, or pairs other channels."""
+    """Where the smaller network does something else: it fails, returns other shapes, or pairs other channels.
+
+    After a guess its steps must be the same as well, or a number of repetitions could have been changed.
+    """
     try:
         traced = trace_network(pruned, x, call)
-    except (TypeError, ValueError, IndexError) as error:
-        return f"the network does not run: {error}"
+    except Exception as error:  # whatever a user's code may raise
+        return f"the network does not run: {type(error).__name__}: {error}"
     before, after = analysis.traced.program, traced.program
     shapes, wanted = ([p.shapes[i] for i in p.outputs] for p in (after, before))
     if shapes != wanted:
         return f"the network returns shapes {shapes} instead of {wanted}."
+    if same_steps and _steps(after) != _steps(before):
+        return "the network takes other steps."
     again = analyse_traced(traced)
     seen: dict[int, tuple[int, str]] = {}
     for p, path in enumerate(traced.paths):
@@ -143,3 +151,7 @@ def _difference(
                 if was != b:
                     return f"{place} meets channels of {where} that it did not meet before."
     return None
+
+
+def _steps(program: Program) -> list[tuple[Any, Any]]:
+    return [(step.primitive, step.params.get("length")) for step in program.steps]

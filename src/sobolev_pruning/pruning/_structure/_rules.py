@@ -4,9 +4,9 @@ A rule is given the atoms of every axis of the operands and returns those of the
 fixes everything that it touches.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from jax import lax
@@ -131,9 +131,7 @@ def _unstack(labels: Labels, step: Step, operands: list[Axes], shapes: list[tupl
 
 def _pad(labels: Labels, step: Step, operands: list[Axes], shapes: list[tuple[int, ...]]) -> list[Axes]:
     axes = []
-    for atoms, (low, high, interior), size in zip(
-        operands[0], step.params["padding_config"], shapes[0], strict=True
-    ):
+    for atoms, (low, high, interior), size in zip(operands[0], step.params["padding_config"], shapes[0], strict=True):
         if min(low, high) < 0 or interior:
             labels.pin(atoms, f"is cropped or spread by {step.name}")
             axes.append(labels.fresh(size))
@@ -156,9 +154,9 @@ def _reshape(labels: Labels, step: Step, operands: list[Axes], shapes: list[tupl
         return [int(np.prod([a.size for a in axes[i:]])) for i in range(len(axes) + 1)]
 
     cuts = sorted({*strides(before), *strides(long)}, reverse=True)
-    if any(a % b for a, b in zip(cuts[:-1], cuts[1:], strict=True)):
+    if any(a % b for a, b in itertools.pairwise(cuts)):
         return _unknown(labels, step, operands, shapes)
-    factors = {a: labels.fresh(a // b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)}
+    factors = {a: labels.fresh(a // b) for a, b in itertools.pairwise(cuts)}
     for axes in (before, long):
         ends = strides(axes)
         for atoms, begin, end in zip(axes, ends[:-1], ends[1:], strict=True):
