@@ -261,13 +261,19 @@ def test_sizes_beside_the_arrays_follow():
     assert (block.width, block.repeats) == (2, 2)
 
 
-@pytest.mark.parametrize("norm", [eqx.nn.LayerNorm(4), eqx.nn.RMSNorm(4, use_weight=False, use_bias=False)])
+NORMS = {
+    "layer": eqx.nn.LayerNorm(4),
+    "root mean square without weights": eqx.nn.RMSNorm(4, use_weight=False, use_bias=False),
+    "one group": eqx.nn.GroupNorm(1, 4),
+}
+
+
+@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS.keys())
 def test_normalised_channels_are_pruned_and_said_to_be_mixed(norm):
     network = Net({"in": linear(3, 4), "norm": norm, "out": linear(4, 2)}, normed)
     (group,) = find_groups(network, X)
     assert any("reduce_sum" in place for place in group.mixed_by)
     small = prune_groups(network, {group: [0, 2]}, X)
-    assert small.layers["norm"].shape == (2,)
     assert small(X).shape == (2,)
 
 
@@ -400,11 +406,18 @@ WRITTEN = Net(
 )
 REPEATED = Net({"in": linear(3, 4), "out": linear(4, 2)}, lambda n, x: n["out"](n["in"](x).reshape(2, 2).reshape(4)))
 
+# The channels take turns, so that those that stay may change places.
+TURNS = Net(
+    {"in": linear(3, 6), "a": linear(3, 2), "b": linear(3, 2)},
+    lambda n, x: n["a"](n["in"](x)[::2]) + n["b"](n["in"](x)[1::2]),
+)
+
 
 def refused():
     first, second = find_groups(RESIDUAL, X).prunable[:2]
     (written,) = find_groups(WRITTEN, X)
     (repeated,) = find_groups(REPEATED, X)
+    even, odd = find_groups(TURNS, X)
     return {
         "nothing kept": (RESIDUAL, {first: []}, {}, ValueError, "keeps no channel"),
         "too many": (RESIDUAL, {first: [0, 9]}, {}, ValueError, r"increasing integers in \[0, "),
@@ -414,6 +427,7 @@ def refused():
         "not a group": (RESIDUAL, {"up": [0]}, {}, TypeError, "a group is str"),
         "written bounds": (WRITTEN, {written: [0, 2]}, {}, ValueError, "the network does not run: .*written bounds"),
         "a written shape": (REPEATED, {repeated: [1]}, {}, ValueError, "the network does not run"),
+        "changed places": (TURNS, {even: [0, 1], odd: [1, 2]}, {}, ValueError, "meets channels of .* not meet before"),
         "samples of another shape": (RESIDUAL, {first: [0]}, {"samples": X}, ValueError, "`samples` has shapes"),
     }
 

@@ -110,7 +110,8 @@ def _group_norm(old: eqx.nn.GroupNorm, new: eqx.nn.GroupNorm) -> dict[str, Any]:
     if old.weight is None or new.weight is None:
         return {}
     (before,), (after,) = old.weight.shape, new.weight.shape
-    return {"channels": after, "groups": old.groups * after // before}
+    # Where there are several groups, only whole groups are removed.
+    return {"channels": after, "groups": old.groups * after // before if old.groups > 1 else 1}
 
 
 def _batch_norm(old: eqx.nn.BatchNorm, new: eqx.nn.BatchNorm) -> dict[str, Any]:
@@ -123,12 +124,16 @@ def _cell(old: Any, new: Any) -> dict[str, Any]:
 
 def _attention(old: eqx.nn.MultiheadAttention, new: eqx.nn.MultiheadAttention) -> dict[str, Any]:
     before, after = old.query_proj.weight.shape[0], new.query_proj.weight.shape[0]
+    # Where there are several heads, only whole heads are removed.
+    n_heads = old.num_heads * after // before if old.num_heads > 1 else 1
     return {
-        "num_heads": old.num_heads * after // before,
+        "num_heads": n_heads,
         "query_size": new.query_proj.weight.shape[1],
         "key_size": new.key_proj.weight.shape[1],
         "value_size": new.value_proj.weight.shape[1],
         "output_size": new.output_proj.weight.shape[0],
+        "qk_size": after // n_heads,
+        "vo_size": new.value_proj.weight.shape[0] // n_heads,
     }
 
 

@@ -41,7 +41,8 @@ class Group:
         slices: what they own; whoever removes a channel removes all of it.
         mixed_by: where the channels are reduced together, such as by the mean of a layer normalisation, primitive and
             line. If it is empty, a channel whose outgoing weights are zero can be removed without changing the
-            function; otherwise removing it changes what the others become.
+            function; otherwise removing it changes what the others become. Code that computes with the number of
+            channels itself, such as the scale `1/√d` of attention, is not seen here.
     """
 
     size: int

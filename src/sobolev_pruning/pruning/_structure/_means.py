@@ -13,7 +13,7 @@ from jax.extend.core import Primitive
 from jaxtyping import Array, PyTree
 
 from ._groups import Analysis
-from ._program import Program, Step, apply
+from ._program import Program, Step, apply, is_argument
 
 # What only moves entries, so that a bias is still a bias behind it.
 _MOVES: frozenset[Primitive] = frozenset(
@@ -34,7 +34,7 @@ def fold_means(
     for path, value in zip(traced.paths, traced.parameter_values, strict=True):
         for axis, of in enumerate(analysis.channels_of(value)):
             gone[of[removed.get((path, axis), np.empty(0, int))]] = True
-    batch = [leaf for leaf in jax.tree.leaves(samples) if eqx.is_array(leaf)]
+    batch = [leaf for leaf in jax.tree.leaves(samples) if is_argument(leaf)]
     wanted = [tuple(program.shapes[i]) for i in program.inputs[len(traced.paths) :]]
     found = [tuple(leaf.shape[1:]) for leaf in batch]
     if found != wanted or any(leaf.ndim == 0 or leaf.shape[0] == 0 for leaf in batch):

@@ -113,6 +113,11 @@ def call_directly(network: Any, x: Any) -> Any:
     return network(x)
 
 
+def is_argument(leaf: Any) -> bool:
+    """Whether a leaf of the argument is an array, or stands for one."""
+    return isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
+
+
 def trace_network(network: PyTree, x: PyTree, call: Call | None) -> Traced:
     """Trace `call(network, x)`, by default `network(x)`."""
     if call is None:
@@ -126,9 +131,6 @@ def trace_network(network: PyTree, x: PyTree, call: Call | None) -> Traced:
     leaves, tree = jax.tree_util.tree_flatten_with_path(parameters)
     if not leaves:
         raise ValueError("`network` holds no JAX arrays, so it has nothing to prune.")
-
-    def is_argument(leaf: Any) -> bool:
-        return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
 
     varied, fixed = eqx.partition(x, is_argument)
     arguments, argument_tree = jax.tree.flatten(varied)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PyTree
 from ...intervals import Interval, Rounding, interval_adjoints, tap
 from .._significance import VacuousEnclosureError
 from ._groups import Analysis, Group, analyse, channels_of_group
-from ._program import Call, Step, path_name
+from ._program import Call, Step, is_argument, path_name
 
 
 def magnitude_of_groups(network: PyTree, groups: tuple[Group, ...]) -> dict[Group, Float[Array, " _"]]:
@@ -102,8 +102,8 @@ def significance_of_groups(
         )
         return out
 
-    leaves = [leaf for leaf in jax.tree.leaves(box, is_leaf=_is_interval) if _is_interval(leaf) or eqx.is_array(leaf)]
-    enclosed = interval_adjoints(tapped, rounding=rounding, domain=domain)(*leaves)
+    leaves = [leaf for leaf in jax.tree.leaves(box, is_leaf=_is_interval) if _is_interval(leaf) or is_argument(leaf)]
+    enclosed = interval_adjoints(tapped, [_name(site) for site in sites], rounding=rounding, domain=domain)(*leaves)
     scores = {}
     for group, of in channels.items():
         each = [
