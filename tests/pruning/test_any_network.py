@@ -66,9 +66,21 @@ def normed(layers, x):
 
 
 def recurrent(layers, x):
+    def step(h, x):
+        return jnp.tanh(layers["in"](x) + layers["back"](h)), None
+
+    last, _ = jax.lax.scan(step, jnp.zeros(layers["back"].in_features, x.dtype), x)
+    return layers["out"](last)
+
+
+def gated_recurrent(layers, x):
     cell = layers["cell"]
     last, _ = jax.lax.scan(lambda h, x: (cell(x, h), None), jnp.zeros(cell.hidden_size, x.dtype), x)
     return layers["out"](last)
+
+
+def between_places(layers, x):
+    return layers["out"](jnp.tanh(layers["first"](x)).transpose(1, 0, 2).ravel())
 
 
 def attention(layers, x):
@@ -190,8 +202,24 @@ CASES = {
         (("layers['heads'].output_proj.weight", 1),),
         (1,),
     ),
+    "channels between places": Case(
+        Net({"first": Conv2d(1, 3, 2, key=KEY), "out": linear(12, 2)}, between_places),
+        IMAGE[:, :3, :3],
+        "layers['first'].weight",
+        3,
+        (("layers['out'].weight", 1),),
+        (0, 2),
+    ),
     "a recurrent state": Case(
-        Net({"cell": eqx.nn.GRUCell(3, 4, key=KEY), "out": linear(4, 2)}, recurrent),
+        Net({"in": linear(3, 4), "back": linear(4, 4), "out": linear(4, 2)}, recurrent),
+        jnp.stack([X, -X]),
+        "layers['in'].weight",
+        4,
+        (("layers['back'].weight", 1), ("layers['out'].weight", 1)),
+        (1, 3),
+    ),
+    "a gated recurrent state": Case(
+        Net({"cell": eqx.nn.GRUCell(3, 4, key=KEY), "out": linear(4, 2)}, gated_recurrent),
         jnp.stack([X, -X]),
         "layers['cell'].bias_n",
         4,
