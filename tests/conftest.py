@@ -23,6 +23,7 @@ LONG = {
         "test_leading_curvature_in_other_units",
         "test_a_reference_labels_along_them",
     ),
+    "pruning/test_any_network.py": ("test_a_dense_network_is_pruned_as_by_prune",),
     "pruning/test_compensation.py": (
         "test_float32_stays_float32",
         "test_a_constant_node_is_removed_without_any_error",
