@@ -13,7 +13,7 @@ from ..intervals import Interval, inclusion
 from ..regions import AbstractRegion
 from ..surrogate import MLP, Dense, Surrogate
 from ._kept import Kept
-from ._significance import VacuousEnclosureError, enclose_nodes
+from ._enclosures import VacuousEnclosureError, enclose_nodes
 from ._traces import LayerTraces, trace_layers
 
 
