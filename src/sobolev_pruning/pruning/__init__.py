@@ -1,8 +1,17 @@
 """Which nodes matter, and what is left without the others."""
 
-from ._compensation import AbstractCompensation, LeastSquares, Midpoint
-from ._criteria import AbstractCriterion
-from ._dense import choose_layers, prune
+from ._compensation import AbstractCompensation, LeastSquares, Mean, Midpoint
+from ._criteria import (
+    AbstractCriterion,
+    ActivationVariance,
+    IntervalSignificance,
+    Magnitude,
+    Random,
+    Saliency,
+    SampledSignificance,
+    Taylor,
+)
+from ._dense import choose_layers, kept_inputs, prune
 from ._enclosures import (
     GradientEnclosures,
     NodeEnclosures,
@@ -19,18 +28,27 @@ from ._weights import sampled_weight_significance, weight_significance
 __all__ = [
     "AbstractCompensation",
     "AbstractCriterion",
+    "ActivationVariance",
     "GradientEnclosures",
+    "IntervalSignificance",
     "Kept",
     "LeastSquares",
+    "Magnitude",
+    "Mean",
     "MergedLayers",
     "Midpoint",
     "NodeEnclosures",
+    "Random",
     "Ranking",
+    "Saliency",
+    "SampledSignificance",
     "Significance",
+    "Taylor",
     "VacuousEnclosureError",
     "choose_layers",
     "enclose_gradients",
     "enclose_nodes",
+    "kept_inputs",
     "layer_significance",
     "merge_linear_layers",
     "prune",

@@ -144,9 +144,7 @@ def enclose_at_points(f, surrogate: Surrogate, region: AbstractRegion, rounding,
         return f(surrogate, region.point(u))
 
     enclosure = inclusion(at_coordinates, rounding=rounding, domain=domain)
-    return jax.lax.map(
-        lambda box: enclosure(params, box), coordinates, batch_size=min(boxes_at_once, boxes.shape[0])
-    )
+    return jax.lax.map(lambda box: enclosure(params, box), coordinates, batch_size=min(boxes_at_once, boxes.shape[0]))
 
 
 def check_region(region: object) -> None:

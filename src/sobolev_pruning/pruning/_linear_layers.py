@@ -136,7 +136,9 @@ def _without(
     """The network with one hidden layer merged into the next, and the bound of the error that this makes."""
     network = surrogate.network
     first, second = network.layers[layer : layer + 2]
-    below, pre = enclose_at_points(eqx.Partial(_nodes_around, layer), surrogate, region, "outward", domain, boxes_at_once)
+    below, pre = enclose_at_points(
+        eqx.Partial(_nodes_around, layer), surrogate, region, "outward", domain, boxes_at_once
+    )
     if not bool(jnp.all(pre.is_bounded)):
         return network, jnp.full(network.widths[-1], jnp.inf, first.weight.dtype)
     slope = _best_slopes(network, pre)

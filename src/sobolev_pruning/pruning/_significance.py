@@ -93,7 +93,7 @@ def significance(
     gradients is our own.
     """
     check_region(region)
-    _check_of(of)
+    check_of(of)
     check_output_is_a_number(surrogate, region)
     options = {"rounding": rounding, "domain": domain, "boxes_at_once": boxes_at_once}
     if of == "values":
@@ -123,7 +123,8 @@ def check_bounded(named: list[tuple[str, Float[Array, "..."]]], consequence: str
             )
 
 
-def _check_of(of: str) -> None:
+def check_of(of: str) -> None:
+    """Refuse what is neither values nor gradients."""
     if of not in get_args(Of):
         raise ValueError(f"`of` is {of!r}; it must be one of {get_args(Of)}.")
 
@@ -163,7 +164,7 @@ def sampled_significance(surrogate: Surrogate, x: Float[Array, "n d"], *, of: Of
     Raises:
         ValueError: `of` is unknown.
     """
-    _check_of(of)
+    check_of(of)
     return _sampled(surrogate, x) if of == "values" else _sampled_of_gradients(surrogate, x)
 
 

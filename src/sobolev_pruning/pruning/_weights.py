@@ -56,7 +56,7 @@ def sampled_weight_significance(surrogate: Surrogate, x: Float[Array, "n d"]) ->
 
 
 def _layers(surrogate: Surrogate, x: Float[Array, " d"]):
-    """What every layer takes, and the derivatives of every output with respect to what it gives, its pre-activations."""
+    """What every layer takes, and the derivatives of every output with respect to its pre-activations."""
     network, units = surrogate.network, surrogate.normalisation
 
     def forward(taps: list[Float[Array, " _"]]):

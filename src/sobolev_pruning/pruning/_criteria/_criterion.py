@@ -5,8 +5,8 @@ import abc
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from ..surrogate import Surrogate
-from ._significance import Significance
+from ...surrogate import Surrogate
+from .._significance import Significance
 
 
 class AbstractCriterion(eqx.Module):
