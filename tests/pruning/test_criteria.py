@@ -84,7 +84,7 @@ def test_magnitude_and_variance_by_hand():
     scale = np.asarray(MODEL.normalisation.x_scale)
     np.testing.assert_allclose(variance.nodes(MODEL).inputs[0], np.var(np.asarray(X) / scale, axis=0))
     np.testing.assert_allclose(variance.nodes(MODEL).hidden[1][0], np.var(nodes[1], axis=0))
-    np.testing.assert_allclose(variance.weights(MODEL)[1], w[1] ** 2 * np.var(nodes[0], axis=0))
+    np.testing.assert_allclose(variance.weights(MODEL)[1], w[1] ** 2 * np.var(np.asarray(nodes[0]), axis=0))
 
 
 def test_first_order_terms_by_differences():

@@ -11,7 +11,7 @@ from ..surrogate import Surrogate
 from ._enclosures import check_output_is_a_number, check_region, enclose_at_points
 from ._significance import check_bounded
 
-WeightScores = tuple[Float[Array, "m n_out n_in"], ...]
+WeightScores = tuple[Float[Array, "m _ _"], ...]
 
 
 def weight_significance(

@@ -48,7 +48,7 @@ class Saliency(AbstractCriterion):
         """Scores in one row."""
         return _as_significance(_terms(surrogate, *_prepared(self, surrogate), per_sample=False)[0])
 
-    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "n_out n_in"], ...]:
+    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "_ _"], ...]:
         """Scores of every weight."""
         return _terms(surrogate, *_prepared(self, surrogate), per_sample=False)[1]
 
@@ -81,7 +81,7 @@ class Taylor(AbstractCriterion):
         """Scores in one row."""
         return _as_significance(_terms(surrogate, *_prepared(self, surrogate), per_sample=True)[0])
 
-    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "n_out n_in"], ...]:
+    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "_ _"], ...]:
         """Scores of every weight."""
         return _terms(surrogate, *_prepared(self, surrogate), per_sample=True)[1]
 

@@ -45,6 +45,6 @@ class Magnitude(AbstractCriterion):
         hidden = incoming[:-1] if self.side == "incoming" else outgoing[1:]
         return Significance(outgoing[0], tuple(hidden))
 
-    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "n_out n_in"], ...]:
+    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "_ _"], ...]:
         """Absolute values."""
         return tuple(jnp.abs(layer.weight) for layer in surrogate.network.layers)

@@ -28,7 +28,7 @@ class Random(AbstractCriterion):
         inputs, *hidden = (jax.random.uniform(k, (1, n), dtype) for k, n in zip(keys, widths, strict=True))
         return Significance(inputs, tuple(hidden))
 
-    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "n_out n_in"], ...]:
+    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "_ _"], ...]:
         """Scores that are independent of those of the nodes."""
         layers = surrogate.network.layers
         keys = jax.random.split(jax.random.fold_in(self.key, 1), len(layers))

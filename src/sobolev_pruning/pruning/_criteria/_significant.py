@@ -46,7 +46,7 @@ class IntervalSignificance(AbstractCriterion):
         """Scores in physical units of the outputs; see `significance`."""
         return significance(surrogate, self.region, of=self.of, domain=self.domain, boxes_at_once=self.boxes_at_once)
 
-    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "n_out n_in"], ...]:
+    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "_ _"], ...]:
         """The largest score over the outputs; see `weight_significance`."""
         _check_values_alone(self.of)
         return _largest(
@@ -78,14 +78,14 @@ class SampledSignificance(AbstractCriterion):
         check_inputs(surrogate, self.x)
         return sampled_significance(surrogate, self.x, of=self.of)
 
-    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "n_out n_in"], ...]:
+    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "_ _"], ...]:
         """The largest score over the outputs; see `sampled_weight_significance`."""
         _check_values_alone(self.of)
         check_inputs(surrogate, self.x)
         return _largest(sampled_weight_significance(surrogate, self.x))
 
 
-def _largest(scores: WeightScores) -> tuple[Float[Array, "n_out n_in"], ...]:
+def _largest(scores: WeightScores) -> tuple[Float[Array, "_ _"], ...]:
     return tuple(jnp.max(of_layer, axis=0) for of_layer in scores)
 
 

@@ -36,7 +36,7 @@ class ActivationVariance(AbstractCriterion):
         inputs, *hidden = self._variances(surrogate)
         return Significance(inputs[None], tuple(row[None] for row in hidden))
 
-    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "n_out n_in"], ...]:
+    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "_ _"], ...]:
         """Variances of the terms."""
         layers = surrogate.network.layers
         return tuple(layer.weight**2 * row[None] for layer, row in zip(layers, self._variances(surrogate), strict=True))
