@@ -205,7 +205,7 @@ def test_sampled_significance_of_gradients_by_hand():
         nodes, slopes = with_frozen(model, x, zeros)[1], jax.jacfwd(lambda x: with_frozen(model, x, zeros)[1])(x)
         return nodes, slopes, adjoints(x), jax.jacfwd(adjoints)(x)
 
-    nodes, slopes, (x_bar, bars), (x_mixed, mixed) = parts(x)
+    nodes, slopes, (x_bar, bars), (x_mixed, mixed) = jax.tree.map(np.asarray, parts(x))
     found = sampled_significance(model, x, of="gradients")
     for score, n, slope, bar, second in zip(found.hidden, nodes, slopes, bars, mixed, strict=True):
         moved = np.ptp(n, axis=0) * np.linalg.norm(second * scale, axis=-1).max(axis=0)
@@ -214,7 +214,7 @@ def test_sampled_significance_of_gradients_by_hand():
     moved = np.ptp(x, axis=0) * np.linalg.norm(x_mixed * scale, axis=-1).max(axis=0)
     np.testing.assert_allclose(found.inputs, moved + (np.abs(x_bar) * scale).max(axis=0), rtol=1e-10)
     # The output is linear in the last hidden layer: all of its nodes move is what they pass on themselves.
-    assert np.all(np.asarray(mixed[1]) == 0)
+    assert np.all(mixed[1] == 0)
     assert np.all(np.asarray(found.hidden[1]) > 0)
 
 
@@ -262,9 +262,10 @@ def test_significance_of_weights_encloses_and_is_zero_where_nothing_moves():
     sampled = [sampled_weight_significance(model, x) for x in within(wide, 50)]
     for found, *shown in zip(scores, *sampled, strict=True):
         assert np.all(np.asarray(found) >= np.max(shown, axis=0))
-        assert np.all(np.asarray(found) <= 10 * np.max(shown, axis=0) + 1e-300)
+        # A constant node has the width of its own rounding error.
+        assert np.all(np.asarray(found) <= 10 * np.max(shown, axis=0) + 1e-14)
     assert [s.shape for s in scores] == [(2, 4, 2), (2, 3, 4), (2, 2, 3)]
-    assert np.all(np.asarray(scores[2])[:, :, 2] < 1e-300)
+    assert np.all(np.asarray(scores[2])[:, :, 2] < 1e-14)
     assert np.all(np.asarray(scores[1])[0, 0] < 1e-300)
     assert np.all(np.asarray(scores[1])[1, 0] > 0)
 
