@@ -28,6 +28,10 @@ LONG = {
         "test_float32_stays_float32",
         "test_a_constant_node_is_removed_without_any_error",
     ),
+    "pruning/test_linear_layers.py": (
+        "test_the_bound_holds_and_is_not_far_from_the_error[0-box]",
+        "test_the_tolerance_counts_all_layers_together",
+    ),
     "pruning/test_dense.py": ("test_the_result_is_an_ordinary_smaller_network[Midpoint]",),
     "study/test_run.py": ("test_same_seed_same_numbers",),
     "certification/test_certify.py": (

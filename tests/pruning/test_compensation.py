@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pruning_networks import errors, points, surrogate, with_layers
 
-from sobolev_pruning.pruning import Kept, LeastSquares, Midpoint, VacuousEnclosureError, prune
+from sobolev_pruning.pruning import Kept, LeastSquares, Mean, Midpoint, VacuousEnclosureError, prune
 from sobolev_pruning.regions import Box, TrustRegions
 
 X = points(80, 2)
@@ -155,6 +155,15 @@ def test_float32_stays_float32():
 BAD_REFITS = {
     "no samples": (lambda: LeastSquares(jnp.zeros((0, 2))), r"`x` has shape \(0, 2\); a refit needs samples"),
     "one sample without its axis": (lambda: LeastSquares(jnp.zeros(2)), r"`x` has shape \(2,\)"),
+    "a mean of no samples": (lambda: Mean(jnp.zeros((0, 2))), r"`x` has shape \(0, 2\); a mean needs samples"),
+    "a mean of other inputs": (
+        lambda: prune(surrogate((2, 3, 1)), everything(3), Mean(points(4, 3))),
+        "`x` has 3 inputs, the surrogate 2",
+    ),
+    "an input that is not there": (
+        lambda: prune(surrogate((2, 3, 1)), Kept(((0,),), (3,), (0, 2)), LeastSquares(X)),
+        r"the kept inputs are \(0, 2\), but the network has 2",
+    ),
     "negative weight": (lambda: LeastSquares(X, -1.0), "`gradient_weight` is -1.0; it must be zero or positive"),
     "NaN weight": (lambda: LeastSquares(X, np.nan), "`gradient_weight` is nan"),
     "other inputs": (
@@ -258,3 +267,66 @@ def test_an_enclosure_without_a_midpoint_is_refused():
 def test_a_region_of_other_dimensions_is_named():
     with pytest.raises(ValueError, match="`region` has 3 inputs, the surrogate 2"):
         prune(MODEL, everything(4, 3), Midpoint(Box.around(points(5, 3))))
+
+
+# Means
+
+
+def test_means_are_folded_into_the_biases_they_feed():
+    w, b, v, c = np.array([[1.0, -2.0], [0.5, 3.0]]), np.array([0.1, -0.3]), np.array([[2.0, -1.5]]), np.array([0.4])
+    pruned = prune(with_layers((w, b), (v, c)), Kept(((0,),), (2,)), Mean(X))
+    mean = np.tanh(np.asarray(X) @ w[1] + b[1]).mean()
+    np.testing.assert_allclose(pruned.network.layers[0].weight, w[:1], rtol=1e-15)
+    np.testing.assert_allclose(pruned.network.layers[1].weight, v[:, :1], rtol=1e-15)
+    np.testing.assert_allclose(pruned.network.layers[1].bias, c + v[0, 1] * mean, rtol=1e-12)
+
+
+def test_a_removed_layer_becomes_the_nearest_line_of_every_node():
+    w, b, v, c = np.array([[1.0, -2.0], [0.0, 0.0]]), np.array([0.1, -0.3]), np.array([[2.0, -1.5]]), np.array([0.4])
+    pruned = prune(with_layers((w, b), (v, c)), Kept((None,), (2,)), Mean(X))
+    p = np.asarray(X) @ w[0] + b[0]
+    slope, offset = np.polyfit(p, np.tanh(p), 1)
+    # The second node is a constant, which has no line but itself.
+    np.testing.assert_allclose(pruned.network.layers[0].weight, 2.0 * slope * w[:1], rtol=1e-9)
+    np.testing.assert_allclose(
+        pruned.network.layers[0].bias, c + 2.0 * (slope * b[0] + offset) - 1.5 * np.tanh(b[1]), rtol=1e-9
+    )
+
+
+# Inputs
+
+
+def of_two_inputs(model, x, fixed):
+    """The original at samples of inputs 0 and 2, with input 1 at a value."""
+    return model.evaluate(jnp.stack([x[:, 0], jnp.full(x.shape[0], fixed), x[:, 1]], axis=1))
+
+
+WIDE = points(80, 3)
+MIDDLE = float((WIDE[:, 1].min() + WIDE[:, 1].max()) / 2)
+FIXED = {"Mean": (Mean(WIDE), float(WIDE[:, 1].mean())), "Midpoint": (Midpoint(Box.around(WIDE)), MIDDLE)}
+
+
+@pytest.mark.parametrize(("compensation", "fixed"), FIXED.values(), ids=FIXED.keys())
+def test_a_removed_input_is_fixed(compensation, fixed):
+    model = surrogate((3, 4, 2))
+    pruned = prune(model, Kept(((0, 1, 2, 3),), (4,), (0, 2)), compensation)
+    assert pruned.network.widths == [2, 4, 2]
+    expected = of_two_inputs(model, X, fixed)
+    found = pruned.evaluate(X)
+    np.testing.assert_allclose(found.y, expected.y, rtol=1e-10)
+    np.testing.assert_allclose(found.dydx, expected.dydx[:, :, jnp.array([0, 2])], rtol=1e-8, atol=1e-12)
+
+
+def test_a_refit_without_an_input_that_does_nothing_loses_nothing():
+    model = surrogate((3, 4, 3, 1))
+    deaf = eqx.tree_at(lambda s: s.network.layers[0].weight, model, model.network.layers[0].weight.at[:, 1].set(0))
+    pruned = prune(deaf, Kept(((0, 1, 2, 3), (0, 1, 2)), (4, 3), (0, 2)), LeastSquares(WIDE))
+    assert pruned.network.widths == [2, 4, 3, 1]
+    np.testing.assert_allclose(pruned.evaluate(X).y, of_two_inputs(deaf, X, 0.7).y, rtol=1e-8)
+
+
+def test_a_refit_lets_correlated_inputs_take_over():
+    model = with_layers(([[1.0, 0.5, -2.0]], [0.1]), ([[1.5]], [0.0]))
+    x = WIDE.at[:, 1].set(2.0 * WIDE[:, 0] - WIDE[:, 2] + 0.3)
+    pruned = prune(model, Kept(((0,),), (1,), (0, 2)), LeastSquares(x, 0.0))
+    np.testing.assert_allclose(pruned.evaluate(x[:, jnp.array([0, 2])]).y, model.evaluate(x).y, rtol=1e-9)

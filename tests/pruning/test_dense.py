@@ -10,9 +10,11 @@ from pruning_networks import errors, points, surrogate, with_layers
 from sobolev_pruning.pruning import (
     Kept,
     LeastSquares,
+    Mean,
     Midpoint,
     Ranking,
     choose_layers,
+    kept_inputs,
     prune,
     rank_distinct,
     sampled_significance,
@@ -49,6 +51,21 @@ def test_the_original_is_left_alone():
     before = [np.array(leaf) for leaf in jax.tree.leaves(model)]
     prune(model, Kept(((0, 2), None), (6, 4)), LeastSquares(X))
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(model), before, strict=True))
+
+
+def test_a_surrogate_says_which_inputs_it_keeps(tmp_path):
+    """Also after a second round, whose indices are those of what the first has left, and from a file."""
+    model, x = surrogate((4, 3, 1)), points(20, 4)
+    assert kept_inputs(model) == (0, 1, 2, 3)
+    once = prune(model, Kept(((0, 1, 2),), (3,), (0, 2, 3)), Mean(x))
+    twice = prune(once, Kept(((0, 1),), (3,), (1, 2)), Mean(x[:, jnp.array(kept_inputs(once))]))
+    assert (kept_inputs(once), kept_inputs(twice)) == ((0, 2, 3), (2, 3))
+    np.testing.assert_array_equal(twice.normalisation.x_scale, model.normalisation.x_scale[2:])
+    save(twice, tmp_path / "two.safetensors")
+    assert kept_inputs(load(tmp_path / "two.safetensors")) == (2, 3)
+    at = twice.evaluate(x[:, jnp.array(kept_inputs(twice))])
+    fixed = model.evaluate(x.at[:, :2].set(jnp.mean(x, axis=0)[None, :2]))
+    assert float(jnp.max(jnp.abs(at.y - fixed.y))) < float(jnp.max(jnp.abs(fixed.y - model.evaluate(x).y)))
 
 
 def test_nodes_of_another_network_are_refused():

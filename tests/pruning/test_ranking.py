@@ -61,6 +61,25 @@ def test_keep_names_the_layer_that_cannot_be(widths, message):
         Ranking((np.arange(4), np.arange(2))).keep(widths)
 
 
+BAD_INPUTS = {
+    "none": (Ranking((np.arange(2),), np.arange(3)), 0, "`inputs` is 0; the network has 3"),
+    "more than there are": (Ranking((np.arange(2),), np.arange(3)), 4, "`inputs` is 4; the network has 3"),
+    "unranked": (Ranking((np.arange(2),)), 1, "this ranking knows no inputs"),
+}
+
+
+@pytest.mark.parametrize(("ranking", "n", "message"), BAD_INPUTS.values(), ids=BAD_INPUTS.keys())
+def test_inputs_that_cannot_be_kept_are_refused(ranking, n, message):
+    with pytest.raises(ValueError, match=message):
+        ranking.keep([1], inputs=n)
+
+
+@pytest.mark.parametrize(("inputs", "message"), [((), "keeps no input"), ((2, 1), "increasing"), ((-1, 1), "negative")])
+def test_kept_inputs_are_checked(inputs, message):
+    with pytest.raises(ValueError, match=message):
+        Kept(((0,),), (2,), inputs)
+
+
 BAD_KEPT = {
     "another number of layers": (((0,),), (4, 2), "describes 1 layers, but the network has 2"),
     "no node": (((), (0,)), (4, 2), "hidden layer 0 keeps no node; use `None`"),

@@ -6,10 +6,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from pruning_networks import points, surrogate
+from pruning_networks import points, surrogate, with_layers
 
 from sobolev_pruning.intervals import Interval, inclusion
-from sobolev_pruning.pruning import VacuousEnclosureError, enclose_nodes, sampled_significance, significance
+from sobolev_pruning.pruning import (
+    VacuousEnclosureError,
+    enclose_nodes,
+    sampled_significance,
+    sampled_weight_significance,
+    significance,
+    weight_significance,
+)
 from sobolev_pruning.regions import Box, TrustRegions
 
 # One shape for most tests, so that it is compiled once.
@@ -170,17 +177,117 @@ def test_boxes_may_come_a_few_at_a_time():
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
-def test_an_unbounded_enclosure_is_refused():
-    model = surrogate(WIDTHS)
+# Gradients
 
-    def where(s):
-        return [layer.weight for layer in s.network.layers]
 
-    huge = eqx.tree_at(where, model, [1e160 * w for w in where(model)])
+def with_frozen(model, x, taps):
+    """A copy of the network with moved nodes, written out: the values as a function of the input and of the moves."""
+    nodes = (x - model.normalisation.x_mean) / model.normalisation.x_scale
+    shown = []
+    for layer, tap in zip(model.network.layers[:-1], taps, strict=True):
+        nodes = model.network.activation(layer.weight @ nodes + layer.bias) + tap
+        shown.append(nodes)
+    y = model.network.layers[-1](nodes)
+    return model.normalisation.y_mean + model.normalisation.y_scale * y, shown
+
+
+def test_sampled_significance_of_gradients_by_hand():
+    model, x = surrogate((2, 3, 2, 2)), points(5, 2)
+    zeros = [jnp.zeros(3), jnp.zeros(2)]
+    scale = np.asarray(model.normalisation.x_scale)
+
+    @jax.jit
+    @jax.vmap
+    def parts(x):
+        def adjoints(x):
+            return jax.jacrev(lambda x, taps: with_frozen(model, x, taps)[0], argnums=(0, 1))(x, zeros)
+
+        nodes, slopes = with_frozen(model, x, zeros)[1], jax.jacfwd(lambda x: with_frozen(model, x, zeros)[1])(x)
+        return nodes, slopes, adjoints(x), jax.jacfwd(adjoints)(x)
+
+    nodes, slopes, (x_bar, bars), (x_mixed, mixed) = jax.tree.map(np.asarray, parts(x))
+    found = sampled_significance(model, x, of="gradients")
+    for score, n, slope, bar, second in zip(found.hidden, nodes, slopes, bars, mixed, strict=True):
+        moved = np.ptp(n, axis=0) * np.linalg.norm(second * scale, axis=-1).max(axis=0)
+        lost = (np.abs(bar) * np.linalg.norm(slope * scale, axis=-1)[:, None]).max(axis=0)
+        np.testing.assert_allclose(score, moved + lost, rtol=1e-10)
+    moved = np.ptp(x, axis=0) * np.linalg.norm(x_mixed * scale, axis=-1).max(axis=0)
+    np.testing.assert_allclose(found.inputs, moved + (np.abs(x_bar) * scale).max(axis=0), rtol=1e-10)
+    # The output is linear in the last hidden layer: all of its nodes move is what they pass on themselves.
+    assert np.all(mixed[1] == 0)
+    assert np.all(np.asarray(found.hidden[1]) > 0)
+
+
+def test_no_sample_shows_more_of_the_gradients():
+    model, wide = surrogate((2, 3, 2, 2)), region(0.2)
+    scores = significance(model, wide, of="gradients", rounding="outward", domain="interval")
+    inside = within(wide, 20)[:2].reshape(2, -1, 2)
+    sampled = eqx.filter_jit(jax.vmap(lambda x: sampled_significance(model, x, of="gradients")))(inside)
+    for found, shown in zip((scores.inputs, *scores.hidden), (sampled.inputs, *sampled.hidden), strict=True):
+        assert np.all(np.asarray(found) >= np.asarray(shown).max(axis=0))
+        assert np.all(np.asarray(found) < 1e3 * np.asarray(shown).max(axis=0))
+
+
+# Weights
+
+
+def test_sampled_significance_of_weights_by_hand():
+    """The adjoint of a pre-activation is the derivative with respect to its bias."""
+    model, x = surrogate(WIDTHS), points(20, 2)
+
+    def outputs(biases, x):
+        return eqx.tree_at(lambda s: [layer.bias for layer in s.network.layers], model, biases)(x)
+
+    biases = [layer.bias for layer in model.network.layers]
+    bars = jax.jit(jax.vmap(jax.jacrev(outputs), in_axes=(None, 0)))(biases, x)
+    units = model.normalisation
+    below = [(x - units.x_mean[None]) / units.x_scale[None], *jax.vmap(model.forward)(x)[1]]
+    for score, layer, n, bar in zip(
+        sampled_weight_significance(model, x), model.network.layers, below, bars, strict=True
+    ):
+        largest = np.abs(bar).max(axis=0)
+        expected = np.abs(layer.weight) * np.ptp(n, axis=0) * largest[:, :, None]
+        np.testing.assert_allclose(score, expected, rtol=1e-10)
+
+
+def test_significance_of_weights_encloses_and_is_zero_where_nothing_moves():
+    model, wide = surrogate(WIDTHS), region(0.1)
+    # Node 2 of layer 1 is constant, and output 0 is deaf to node 0 of that layer.
+    model = eqx.tree_at(
+        lambda s: [s.network.layers[1].weight, s.network.layers[2].weight],
+        model,
+        [model.network.layers[1].weight.at[2].set(0), model.network.layers[2].weight.at[0, 0].set(0)],
+    )
+    scores = weight_significance(model, wide, rounding="outward", domain="interval")
+    sampled = [sampled_weight_significance(model, x) for x in within(wide, 50)]
+    for found, *shown in zip(scores, *sampled, strict=True):
+        assert np.all(np.asarray(found) >= np.max(shown, axis=0))
+        # A constant node has the width of its own rounding error.
+        assert np.all(np.asarray(found) <= 10 * np.max(shown, axis=0) + 1e-14)
+    assert [s.shape for s in scores] == [(2, 4, 2), (2, 3, 4), (2, 2, 3)]
+    assert np.all(np.asarray(scores[2])[:, :, 2] < 1e-14)
+    assert np.all(np.asarray(scores[1])[0, 0] < 1e-300)
+    assert np.all(np.asarray(scores[1])[1, 0] > 0)
+
+
+# Misuse
+
+
+@pytest.mark.parametrize("score", [significance, weight_significance], ids=lambda f: f.__name__)
+def test_an_unbounded_enclosure_is_refused(score):
+    # Finite in parts, and no NaN: the output overflows to infinity at every point.
+    huge = with_layers(([[1e160], [2e160]], [1.0, 1.0]), ([[1e160, 1e160]], [0.0]), activation=jax.nn.softplus)
     with pytest.raises(VacuousEnclosureError, match=r"unbounded.* smaller boxes"):
-        significance(huge, region())
+        score(huge, Box(jnp.ones(1), 2 * jnp.ones(1)), domain="interval")
 
 
+def test_a_network_that_is_nan_on_the_region_says_where():
+    model = with_layers(([[1.0]], [0.0]), ([[1.0]], [0.0]), activation=jnp.log)
+    with pytest.raises(ValueError, match=r"output of the network is \[nan\] at \[-1.0\], a point of the region"):
+        significance(model, Box(-jnp.ones(1), 4 * jnp.ones(1)))
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_bad_arguments_are_named():
     model = surrogate(WIDTHS)
     box = Box(-jnp.ones(3), jnp.ones(3))
@@ -188,6 +295,9 @@ def test_bad_arguments_are_named():
         significance(model, box)
     with pytest.raises(ValueError, match="`boxes_at_once` is 0"):
         significance(model, region(), boxes_at_once=0)
+    for score, where in ((significance, region()), (sampled_significance, points(4, 2))):
+        with pytest.raises(ValueError, match="`of` is 'curvature'; it must be one of"):
+            score(model, where, of="curvature")
 
 
 def test_float32_stays_float32():

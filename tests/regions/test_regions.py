@@ -85,3 +85,14 @@ BAD = {
 def test_bad_regions_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_data_outside_are_counted():
+    x = jnp.stack([jnp.linspace(0.0, 1.0, 11), jnp.zeros(11)], axis=1)
+    Box.around(x).check_contains(x)
+    with pytest.raises(ValueError, match=r"4 of 11 points of `x` lie outside of the region, the first in row 7; .*Box"):
+        Box(a(-1, -1), a(0.65, 1)).check_contains(x)
+    with pytest.raises(ValueError, match=r"9 of 11 points .* first in row 1; .*`TrustRegions.around\(x\)`"):
+        TrustRegions(x[jnp.array([0, 10])], a(0.01, 0.01)).check_contains(x)
+    with pytest.raises(ValueError, match=r"`x` has shape \(11, 1\); points of this region are \(n, 2\)"):
+        Box.around(x).check_contains(x[:, :1])

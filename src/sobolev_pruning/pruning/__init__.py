@@ -1,14 +1,48 @@
 """Which nodes matter, and what is left without the others."""
 
-from ._compensation import AbstractCompensation, LeastSquares, Midpoint
-from ._dense import choose_layers, prune
-from ._kept import Kept
-from ._ranking import Ranking, rank_by_significance, rank_distinct
-from ._significance import (
+from ._compensation import (
+    AbstractCompensation,
+    LeastSquares,
+    Mean,
+    Midpoint,
+)
+from ._criteria import (
+    AbstractCriterion,
+    ActivationVariance,
+    IntervalSignificance,
+    Magnitude,
+    Random,
+    Saliency,
+    SampledSignificance,
+    Taylor,
+)
+from ._dense import (
+    choose_layers,
+    kept_inputs,
+    prune,
+)
+from ._enclosures import (
+    GradientEnclosures,
     NodeEnclosures,
-    Significance,
     VacuousEnclosureError,
+    enclose_gradients,
     enclose_nodes,
+)
+from ._kept import (
+    Kept,
+)
+from ._linear_layers import (
+    MergedLayers,
+    layer_significance,
+    merge_linear_layers,
+)
+from ._ranking import (
+    Ranking,
+    rank_by_significance,
+    rank_distinct,
+)
+from ._significance import (
+    Significance,
     sampled_significance,
     significance,
 )
@@ -23,30 +57,51 @@ from ._structure import (
     significance_of_groups,
     taylor_of_groups,
 )
+from ._weights import (
+    sampled_weight_significance,
+    weight_significance,
+)
 
 __all__ = [
     "AbstractCompensation",
+    "AbstractCriterion",
+    "ActivationVariance",
     "FixedAxis",
+    "GradientEnclosures",
     "Group",
     "Groups",
+    "IntervalSignificance",
     "Kept",
     "LeastSquares",
+    "Magnitude",
+    "Mean",
+    "MergedLayers",
     "Midpoint",
     "NodeEnclosures",
+    "Random",
     "Ranking",
+    "Saliency",
+    "SampledSignificance",
     "Significance",
     "Slices",
+    "Taylor",
     "VacuousEnclosureError",
     "choose_layers",
+    "enclose_gradients",
     "enclose_nodes",
     "find_groups",
+    "kept_inputs",
+    "layer_significance",
     "magnitude_of_groups",
+    "merge_linear_layers",
     "prune",
     "prune_groups",
     "rank_by_significance",
     "rank_distinct",
     "sampled_significance",
+    "sampled_weight_significance",
     "significance",
     "significance_of_groups",
     "taylor_of_groups",
+    "weight_significance",
 ]

@@ -1,6 +1,7 @@
 """What replaces removed nodes: constants folded into biases, or a least-squares refit of the weights that remain."""
 
 import abc
+from collections.abc import Callable, Sequence
 from typing import final
 
 import equinox as eqx
@@ -12,9 +13,9 @@ from jaxtyping import Array, Float
 from ..intervals import Interval, inclusion
 from ..regions import AbstractRegion
 from ..surrogate import MLP, Dense, Surrogate
+from ._enclosures import VacuousEnclosureError, enclose_nodes
 from ._kept import Kept
-from ._significance import VacuousEnclosureError, enclose_nodes
-from ._traces import LayerTraces, trace_layers
+from ._traces import LayerTraces, check_samples, trace_layers, trace_values
 
 
 class AbstractCompensation(eqx.Module):
@@ -30,7 +31,8 @@ class Midpoint(AbstractCompensation):
     """Every removed node becomes a constant, the midpoint of its enclosure, folded into the biases it feeds.
 
     A removed layer becomes an affine map, so that its neighbours merge: its nodes `φ(p)` are replaced by
-    `mid[φ(p)] + mid[φ'(p)] (p − mid[p])`, with the enclosures of the pre-activation p over the region.
+    `mid[φ(p)] + mid[φ'(p)] (p − mid[p])`, with the enclosures of the pre-activation p over the region. A removed input
+    is fixed at the middle of the region.
 
     Attributes:
         region: over which the nodes are enclosed; the hull of the enclosures over its boxes counts.
@@ -48,30 +50,96 @@ class Midpoint(AbstractCompensation):
         """The small network that keeps the given nodes."""
         network = surrogate.network
         inputs, nodes = _hulls(surrogate, self.region)
-        layers: list[Dense] = []
-        # The affine map from the last kept nodes (or the inputs) to the nodes that feed the layer at hand.
-        feed: Dense | None = None
-        for i, layer in enumerate(network.layers):
-            if feed is not None:
-                layer = Dense(layer.weight @ feed.weight, layer.weight @ feed.bias + layer.bias)
-            if i == len(network.layers) - 1:
-                layers.append(layer)
-                break
-            middle = nodes[i].midpoint
-            chosen = kept.hidden[i]
-            if chosen is None:
-                below = inputs if i == 0 else nodes[i - 1]
-                pre = inclusion(lambda x, layer=network.layers[i]: layer(x))(below)
-                derivative = jax.vmap(jax.grad(network.activation))
-                slope = inclusion(derivative)(pre).midpoint
-                feed = Dense(slope[:, None] * layer.weight, middle + slope * (layer.bias - pre.midpoint))
-                continue
-            index = jnp.asarray(chosen)
-            layers.append(Dense(layer.weight[index], layer.bias[index]))
-            selection = jnp.zeros((network.widths[i + 1], len(chosen)), layer.weight.dtype)
-            selection = selection.at[index, jnp.arange(len(chosen))].set(1)
-            feed = Dense(selection, middle.at[index].set(0))
-        return MLP(tuple(layers), network.activation)
+
+        def line(i: int) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+            below = inputs if i == 0 else nodes[i - 1]
+            pre = inclusion(lambda x, layer=network.layers[i]: layer(x))(below)
+            derivative = jax.vmap(jax.grad(network.activation))
+            slope = inclusion(derivative)(pre).midpoint
+            return slope, nodes[i].midpoint - slope * pre.midpoint
+
+        return _fold(network, kept, inputs.midpoint, [n.midpoint for n in nodes], line)
+
+
+@final
+class Mean(AbstractCompensation):
+    """Every removed node becomes a constant, its mean over data, folded into the biases it feeds.
+
+    A removed layer becomes an affine map, so that its neighbours merge: each of its nodes is replaced by the line of
+    its pre-activation that is nearest over the data, in the mean square. A removed input is fixed at its mean.
+
+    Attributes:
+        x: samples of the inputs, `(n, d)`, in physical units.
+
+    Raises:
+        ValueError: no samples; when called, samples of another number of inputs, or that are not finite.
+    """
+
+    x: Float[Array, "n d"]
+
+    def __check_init__(self) -> None:
+        check_samples(self.x, "a mean needs samples")
+
+    def __call__(self, surrogate: Surrogate, kept: Kept) -> MLP:
+        """The small network that keeps the given nodes."""
+        inputs, pre, nodes = trace_values(surrogate, self.x)
+
+        def line(i: int) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+            p, n = (part - part.mean(axis=0) for part in (pre[i], nodes[i]))
+            square = (p**2).sum(axis=0)
+            slope = np.where(square > 0, (p * n).sum(axis=0) / np.where(square > 0, square, 1.0), 0.0)
+            return folded(slope), folded(nodes[i].mean(axis=0) - slope * pre[i].mean(axis=0))
+
+        def folded(part: np.ndarray) -> Float[Array, " k"]:
+            return jnp.asarray(part, surrogate.network.layers[0].weight.dtype)
+
+        return _fold(
+            surrogate.network, kept, folded(inputs.mean(axis=0)), [folded(n.mean(axis=0)) for n in nodes], line
+        )
+
+
+def _fold(
+    network: MLP,
+    kept: Kept,
+    inputs: Float[Array, " d"],
+    middle: Sequence[Float[Array, " _"]],
+    line: Callable[[int], tuple[Float[Array, " k"], Float[Array, " k"]]],
+) -> MLP:
+    """The network with constants in place of removed nodes and inputs, and lines in place of removed layers.
+
+    Args:
+        network: the original.
+        kept: what survives.
+        inputs: constants for normalised inputs.
+        middle: constants for the nodes of every hidden layer.
+        line: slope and offset of the nodes of a hidden layer in their pre-activations.
+    """
+    layers: list[Dense] = []
+    # The affine map from the last kept nodes (or the inputs) to the nodes that feed the layer at hand.
+    feed = None if kept.inputs is None else _selection(kept.input_indices(network.widths[0]), inputs)
+    for i, layer in enumerate(network.layers):
+        whole = layer
+        if feed is not None:
+            whole = Dense(layer.weight @ feed.weight, layer.weight @ feed.bias + layer.bias)
+        if i == len(network.layers) - 1:
+            layers.append(whole)
+            break
+        chosen = kept.hidden[i]
+        if chosen is None:
+            slope, offset = line(i)
+            feed = Dense(slope[:, None] * whole.weight, slope * whole.bias + offset)
+            continue
+        index = jnp.asarray(chosen)
+        layers.append(Dense(whole.weight[index], whole.bias[index]))
+        feed = _selection(chosen, middle[i])
+    return MLP(tuple(layers), network.activation)
+
+
+def _selection(chosen: Sequence[int], middle: Float[Array, " k"]) -> Dense:
+    """From the chosen entries to all, constants in place of the others."""
+    index = jnp.asarray(chosen)
+    weight = jnp.zeros((middle.size, len(chosen)), middle.dtype).at[index, jnp.arange(len(chosen))].set(1)
+    return Dense(weight, middle.at[index].set(0))
 
 
 def _hulls(surrogate: Surrogate, region: AbstractRegion) -> tuple[Interval, tuple[Interval, ...]]:
@@ -105,7 +173,8 @@ class LeastSquares(AbstractCompensation):
     kept layer of the *small* network (so that later layers repair the errors of earlier ones), and ∂ their Jacobians
     with respect to the normalised inputs. Both terms are linear in W. The constant c, the variance of P over the mean
     square of ∂P, brings them to one scale, as `SobolevLoss` does. Removed layers need no rule of their own: the next
-    kept layer is fitted on what is left below it.
+    kept layer is fitted on what is left below it. Removed inputs are left out of the fit of the first layer, so that on
+    average over the samples the bias and the inputs that are correlated with them take over.
 
     Solved in double precision on the host, by the singular value decomposition, so that redundant nodes do no harm.
 
@@ -121,8 +190,7 @@ class LeastSquares(AbstractCompensation):
     gradient_weight: float = 1.0
 
     def __check_init__(self) -> None:
-        if self.x.ndim != 2 or self.x.shape[0] == 0:
-            raise ValueError(f"`x` has shape {self.x.shape}; a refit needs samples, (n, d) with n at least 1.")
+        check_samples(self.x, "a refit needs samples")
         if not self.gradient_weight >= 0:
             raise ValueError(f"`gradient_weight` is {self.gradient_weight}; it must be zero or positive.")
 
@@ -143,7 +211,8 @@ class LeastSquares(AbstractCompensation):
         """
         network = surrogate.network
         n, d = original.x.shape
-        nodes, slopes = original.x, np.broadcast_to(np.eye(d), (n, d, d))
+        inputs = kept.input_indices(d)
+        nodes, slopes = original.x[:, inputs], np.broadcast_to(np.eye(d)[inputs], (n, len(inputs), d))
         layers: list[Dense] = []
         residual = 0.0
         for i, layer in enumerate(network.layers):

@@ -1,25 +1,33 @@
-"""Dense pruning: whole nodes and whole layers go, and an ordinary smaller network is left."""
+"""Dense pruning: whole nodes, layers and inputs go, and an ordinary smaller network is left."""
 
 import itertools
+import json
 import math
 from collections.abc import Sequence
 
-from ..surrogate import Surrogate
+import numpy as np
+
+from ..surrogate import Normalisation, Surrogate
 from ._compensation import AbstractCompensation, LeastSquares
 from ._kept import Kept
 from ._ranking import Ranking
 from ._traces import trace_layers
 
 _MOST_CHOICES = 1000
+_INPUTS = "inputs"
 
 
 def prune(surrogate: Surrogate, kept: Kept, compensation: AbstractCompensation) -> Surrogate:
-    """Remove all hidden nodes but the kept ones.
+    """Remove all hidden nodes, and all inputs, but the kept ones.
+
+    A surrogate that loses inputs is an ordinary one of the others: it takes them alone, in the order they had, and
+    `kept_inputs` says which they are. What compensates says what becomes of the rest: constants, or nothing that a
+    refit could see.
 
     Args:
         surrogate: the network to prune, with its units, which stay.
-        kept: the nodes that survive, from `Ranking.keep`, `choose_layers` or your own choice.
-        compensation: how the rest takes over: `LeastSquares(x)`, or `Midpoint(region)`.
+        kept: the nodes and inputs that survive, from `Ranking.keep`, `choose_layers` or your own choice.
+        compensation: how the rest takes over: `LeastSquares(x)`, `Mean(x)` or `Midpoint(region)`.
 
     Raises:
         ValueError: `kept` was made for a network of other widths.
@@ -29,7 +37,25 @@ def prune(surrogate: Surrogate, kept: Kept, compensation: AbstractCompensation) 
     hidden = tuple(surrogate.network.widths[1:-1])
     if kept.widths != hidden:
         raise ValueError(f"`kept` belongs to hidden layers of {kept.widths} nodes, the network has {hidden}.")
-    return Surrogate(compensation(surrogate, kept), surrogate.normalisation, surrogate.provenance)
+    inputs = kept.input_indices(surrogate.network.widths[0])
+    network, units = compensation(surrogate, kept), surrogate.normalisation
+    if kept.inputs is None:
+        return Surrogate(network, units, surrogate.provenance)
+    index = np.asarray(inputs)
+    units = Normalisation(units.x_mean[index], units.x_scale[index], units.y_mean, units.y_scale)
+    original = np.asarray(kept_inputs(surrogate))[index].tolist()
+    return Surrogate(network, units, surrogate.provenance).with_provenance(**{_INPUTS: json.dumps(original)})
+
+
+def kept_inputs(surrogate: Surrogate) -> tuple[int, ...]:
+    """Which inputs of the original model a surrogate takes, in order: all that it has, unless `prune` has removed some.
+
+    It is part of the provenance, so that it is stored with the surrogate. For samples `x` of the original model,
+
+        surrogate.evaluate(x[:, jnp.asarray(kept_inputs(surrogate))])
+    """
+    stored = dict(surrogate.provenance).get(_INPUTS)
+    return tuple(range(surrogate.network.widths[0])) if stored is None else tuple(json.loads(stored))
 
 
 def choose_layers(surrogate: Surrogate, ranking: Ranking, widths: Sequence[int], compensation: LeastSquares) -> Kept:

@@ -1,4 +1,4 @@
-"""Which nodes survive."""
+"""Which nodes and which inputs survive."""
 
 from dataclasses import dataclass
 from typing import final
@@ -7,11 +7,12 @@ from typing import final
 @final
 @dataclass(frozen=True)
 class Kept:
-    """The hidden nodes that are kept; everything else goes.
+    """The hidden nodes and the inputs that are kept; everything else goes.
 
     Attributes:
         hidden: for each hidden layer the sorted indices of its kept nodes, or `None` where the whole layer is removed.
         widths: nodes of each hidden layer before.
+        inputs: the sorted indices of the kept inputs, of those that the network has before; `None` keeps all.
 
     Raises:
         ValueError: an index out of range or twice, or a layer that is kept without nodes.
@@ -19,6 +20,7 @@ class Kept:
 
     hidden: tuple[tuple[int, ...] | None, ...]
     widths: tuple[int, ...]
+    inputs: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.hidden) != len(self.widths):
@@ -34,3 +36,20 @@ class Kept:
                 raise ValueError(
                     f"the kept nodes of hidden layer {i} are {nodes}; they must be increasing and in [0, {width})."
                 )
+        if self.inputs is not None:
+            if not self.inputs:
+                raise ValueError("`inputs` keeps no input; use `None` to keep all.")
+            if list(self.inputs) != sorted(set(self.inputs)) or self.inputs[0] < 0:
+                raise ValueError(f"the kept inputs are {self.inputs}; they must be increasing and not negative.")
+
+    def input_indices(self, d: int) -> list[int]:
+        """Indices of the kept inputs of a network that has d.
+
+        Raises:
+            ValueError: there is no such input.
+        """
+        if self.inputs is None:
+            return list(range(d))
+        if self.inputs[-1] >= d:
+            raise ValueError(f"the kept inputs are {self.inputs}, but the network has {d}; they must be in [0, {d}).")
+        return list(self.inputs)

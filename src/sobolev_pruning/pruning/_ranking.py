@@ -17,22 +17,26 @@ from ._traces import trace_layers
 @final
 @dataclass(frozen=True)
 class Ranking:
-    """The nodes of every hidden layer, the first to keep first.
+    """The nodes of every hidden layer, and the inputs, the first to keep first.
 
     Attributes:
         orders: for each hidden layer all its node indices, `(n_nodes,)`.
+        inputs: all indices of the inputs, `(d,)`; `None` ranks none.
     """
 
     orders: tuple[np.ndarray, ...]
+    inputs: np.ndarray | None = None
 
-    def keep(self, widths: Sequence[int | None]) -> Kept:
+    def keep(self, widths: Sequence[int | None], *, inputs: int | None = None) -> Kept:
         """Keep the first nodes of each layer.
 
         Args:
             widths: nodes to keep in each hidden layer, first to last; `None` removes the layer.
+            inputs: how many inputs to keep; `None` keeps all.
 
         Raises:
-            ValueError: a wrong number of layers, no node, or more nodes than there are; the message names the layer.
+            ValueError: a wrong number of layers, no node, or more nodes or inputs than there are; the message names
+                the layer.
         """
         if len(widths) != len(self.orders):
             raise ValueError(
@@ -50,15 +54,28 @@ class Ranking:
                     f"{order.size}, or None to remove the layer."
                 )
             hidden.append(tuple(sorted(int(j) for j in order[:width])))
-        return Kept(tuple(hidden), tuple(order.size for order in self.orders))
+        return Kept(tuple(hidden), tuple(order.size for order in self.orders), self._first_inputs(inputs))
+
+    def _first_inputs(self, n: int | None) -> tuple[int, ...] | None:
+        if n is None:
+            return None
+        if self.inputs is None:
+            raise ValueError("this ranking knows no inputs, so `inputs` must be None; rank by a significance.")
+        if not 1 <= n <= self.inputs.size:
+            raise ValueError(f"`inputs` is {n}; the network has {self.inputs.size}: keep 1 to that, or None for all.")
+        return tuple(sorted(int(j) for j in self.inputs[:n]))
 
 
 def rank_by_significance(scores: Significance) -> Ranking:
-    """The most significant nodes first; for several outputs the largest score counts.
+    """The most significant nodes and inputs first; for several outputs the largest score counts.
 
     Equal scores keep the order of the nodes.
     """
-    return Ranking(tuple(np.argsort(-np.asarray(score), kind="stable") for score in scores.of_nodes()))
+    return Ranking(tuple(_falling(score) for score in scores.of_nodes()), _falling(scores.of_inputs()))
+
+
+def _falling(scores: Float[Array, " _"]) -> np.ndarray:
+    return np.argsort(-np.asarray(scores), kind="stable")
 
 
 def rank_distinct(scores: Significance, surrogate: Surrogate, x: Float[Array, "n d"]) -> Ranking:
@@ -68,7 +85,7 @@ def rank_distinct(scores: Significance, surrogate: Surrogate, x: Float[Array, "n
     on both needs large weights of opposite signs. So every node is a vector, its values and input Jacobians over the
     samples, of length equal to its significance; the QR decomposition with column pivoting (G. Golub, C. Van Loan,
     *Matrix Computations*, section 5.4.2) then takes, again and again, the node with the most significance left once
-    the span of those taken before is projected out.
+    the span of those taken before is projected out. Inputs are ranked by their significance alone.
 
     Args:
         scores: significance of the nodes.
@@ -87,4 +104,4 @@ def rank_distinct(scores: Significance, surrogate: Surrogate, x: Float[Array, "n
         # The triangular factor has the geometry of the columns in far fewer rows.
         triangle = np.linalg.qr(columns, mode="r")
         orders.append(scipy.linalg.qr(triangle, mode="r", pivoting=True)[-1])
-    return Ranking(tuple(orders))
+    return Ranking(tuple(orders), _falling(scores.of_inputs()))

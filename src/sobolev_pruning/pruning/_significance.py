@@ -1,27 +1,36 @@
-"""Interval adjoint significance: how far a node can move an output over a region."""
+"""Interval adjoint significance: how far a node can move an output, or its gradient, over a region."""
 
-from typing import final
+from typing import Literal, final, get_args
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
-from ..intervals import Interval, Rounding, inclusion
+from ..intervals import Interval, Rounding
 from ..regions import AbstractRegion
 from ..surrogate import Surrogate
+from ._enclosures import (
+    GradientEnclosures,
+    VacuousEnclosureError,
+    check_output_is_a_number,
+    check_region,
+    enclose_gradients,
+    enclose_nodes,
+    values_and_adjoints,
+    with_gradients,
+)
 
-
-class VacuousEnclosureError(ValueError):
-    """An enclosure is unbounded, so that no score is meaningful."""
+Of = Literal["values", "gradients"]
 
 
 @final
 class Significance(eqx.Module):
     """A score of every input and of every node of every hidden layer, per output.
 
-    Higher is more significant. Scores are not negative and in physical units of the output: node by node an estimate
-    of how far the output moves if the node is frozen.
+    Higher is more significant. Scores are not negative. Those of `significance` are in physical units of the output:
+    node by node an estimate of how far the output, or its gradient, moves if the node is frozen. Other criteria have
+    units of their own, and those that know no outputs have one row.
 
     Attributes:
         inputs: `(m, d)`.
@@ -35,81 +44,16 @@ class Significance(eqx.Module):
         """One score for each hidden node: the largest over the outputs."""
         return tuple(jnp.max(scores, axis=0) for scores in self.hidden)
 
-
-@final
-class NodeEnclosures(eqx.Module):
-    """Enclosures of all inputs and hidden nodes and of their adjoints, box by box.
-
-    Attributes:
-        inputs: `(n_boxes, d)`.
-        input_adjoints: of every output with respect to the inputs, `(n_boxes, m, d)`.
-        nodes: one `(n_boxes, n_nodes)` for each hidden layer.
-        node_adjoints: one `(n_boxes, m, n_nodes)` for each hidden layer.
-    """
-
-    inputs: Interval
-    input_adjoints: Interval
-    nodes: tuple[Interval, ...]
-    node_adjoints: tuple[Interval, ...]
-
-
-def _values_and_adjoints(surrogate: Surrogate, x: Float[Array, " d"]):
-    """Every hidden node at `x`, and the derivatives of every output with respect to inputs and nodes."""
-    zeros = [jnp.zeros(n, x.dtype) for n in surrogate.network.widths[1:-1]]
-    y, pullback, nodes = jax.vjp(surrogate.forward, x, zeros, has_aux=True)
-    x_bar, node_bars = jax.vmap(pullback)(jnp.eye(y.shape[0], dtype=y.dtype))
-    return nodes, x_bar, tuple(node_bars)
-
-
-@eqx.filter_jit
-def enclose_nodes(
-    surrogate: Surrogate,
-    region: AbstractRegion,
-    *,
-    rounding: Rounding = "nearest",
-    domain: str = "affine",
-    boxes_at_once: int = 64,
-) -> NodeEnclosures:
-    """Enclose every hidden node and every adjoint over each box of a region.
-
-    Differentiate first, then read every operation as its interval counterpart: the interval adjoint is the inclusion
-    of the reverse-mode derivative (Kichler et al., 2024).
-
-    Args:
-        surrogate: the network, with its units.
-        region: one box or many, in physical units.
-        rounding: `"outward"` guarantees the enclosures; `"nearest"` leaves out the widening by rounding errors, which
-            changes no ranking.
-        domain: as in `intervals.inclusion`. Affine forms remember how nodes depend on each other; of all domains they
-            are the tightest for their time (`benchmarks/tightness.py`). `"interval"` compiles and runs faster, and
-            over boxes that are not tiny its enclosures are wider by orders of magnitude.
-        boxes_at_once: boxes that are evaluated together; bounds the memory.
-
-    Raises:
-        ValueError: the region has another number of inputs than the surrogate, or `boxes_at_once` is below 1.
-    """
-    d, boxes, coordinates = surrogate.network.widths[0], region.boxes, region.coordinates
-    if boxes.shape[1] != d:
-        raise ValueError(f"`region` has {boxes.shape[1]} inputs, the surrogate {d}.")
-    if boxes_at_once < 1:
-        raise ValueError(f"`boxes_at_once` is {boxes_at_once}; it must be at least 1.")
-    params, static = eqx.partition((surrogate, region), eqx.is_array)
-
-    def at_coordinates(params: PyTree, u: Float[Array, " k"]):
-        surrogate, region = eqx.combine(params, static)
-        return _values_and_adjoints(surrogate, region.point(u))
-
-    enclosure = inclusion(at_coordinates, rounding=rounding, domain=domain)
-    nodes, x_bar, node_bars = jax.lax.map(
-        lambda box: enclosure(params, box), coordinates, batch_size=min(boxes_at_once, boxes.shape[0])
-    )
-    return NodeEnclosures(boxes, x_bar, nodes, node_bars)
+    def of_inputs(self) -> Float[Array, " d"]:
+        """One score for each input: the largest over the outputs."""
+        return jnp.max(self.inputs, axis=0)
 
 
 def significance(
     surrogate: Surrogate,
     region: AbstractRegion,
     *,
+    of: Of = "values",
     rounding: Rounding = "nearest",
     domain: str = "affine",
     boxes_at_once: int = 64,
@@ -119,45 +63,95 @@ def significance(
     In one box, the score of node n for output y is `width([n]) · max |∇_[n] [y]|`, width times largest adjoint; over
     many boxes it is the largest score of any of them.
 
+    *Of the gradients* it says how far ∇y moves if the node is frozen, in two parts:
+
+        width([n]) · max ‖∂(∇y) / ∂[n]‖  +  max |∂y / ∂[n]| · max ‖∇[n]‖
+
+    The first is the same measure on the gradient, from interval adjoints of the second order: how far a node moves what
+    the others pass on. The second is what the node itself passes on, which is lost with it. Neither will do alone: the
+    output is linear in the last hidden layer, so by the first part all of its nodes would score zero, and so would an
+    input by which the output is linear. Gradients are with respect to the normalised inputs, and ‖·‖ is the Euclidean
+    norm over them, so that scores have the unit of the output, and of a `SobolevLoss`, whatever the inputs' units.
+
     Args:
         surrogate: the network, with its units.
         region: any of `sobolev_pruning.regions`, in physical units; of an `Ellipsoid`, the aligned box around it. A
             region along the data is seen as such by a relational `domain` alone. In plain intervals, small trust
             regions around samples rank best: `benchmarks/significance_regions.py` has the figures behind their default
             size.
+        of: `"values"` of the outputs, or their `"gradients"`, at about 1 + d times the cost.
         rounding: `"nearest"`, since a ranking needs no guarantee, or `"outward"`.
         domain: as in `enclose_nodes`.
         boxes_at_once: boxes that are evaluated together; bounds the memory.
 
     Raises:
-        ValueError: the region has another number of inputs than the surrogate, `boxes_at_once` is below 1, or `domain`
-            is unknown.
-        VacuousEnclosureError: an enclosure is unbounded or NaN; choose smaller boxes.
+        ValueError: the region has another number of inputs than the surrogate, the output of the network is NaN on
+            it, `boxes_at_once` is below 1, or `of` or `domain` is unknown.
+        VacuousEnclosureError: an enclosure is unbounded; choose smaller boxes.
 
-    Reference: Kichler et al. (2024); V. Vassiliadis et al., CGO 2016; S. Afghan, U. Naumann, ICCS 2020.
+    Reference: Kichler et al. (2024); V. Vassiliadis et al., CGO 2016; S. Afghan, U. Naumann, ICCS 2020. The score of
+    gradients is our own.
     """
-    if not isinstance(region, AbstractRegion):
-        raise TypeError(f"`region` is {type(region).__name__}; it must be a region, such as `TrustRegions.around(x)`.")
-    enclosed = enclose_nodes(surrogate, region, rounding=rounding, domain=domain, boxes_at_once=boxes_at_once)
-    scores = Significance(
-        _largest_score(enclosed.inputs, enclosed.input_adjoints),
-        tuple(_largest_score(n, a) for n, a in zip(enclosed.nodes, enclosed.node_adjoints, strict=True)),
-    )
-    for name, part in [("the inputs", scores.inputs)] + [(f"hidden layer {i}", s) for i, s in enumerate(scores.hidden)]:
+    check_region(region)
+    check_of(of)
+    check_output_is_a_number(surrogate, region)
+    options = {"rounding": rounding, "domain": domain, "boxes_at_once": boxes_at_once}
+    if of == "values":
+        enclosed = enclose_nodes(surrogate, region, **options)
+        scores = Significance(
+            _largest_score(enclosed.inputs, enclosed.input_adjoints),
+            tuple(_largest_score(n, a) for n, a in zip(enclosed.nodes, enclosed.node_adjoints, strict=True)),
+        )
+    else:
+        scores = _of_gradients(enclose_gradients(surrogate, region, **options), surrogate.normalisation.x_scale)
+    named = [("the inputs", scores.inputs)] + [(f"hidden layer {i}", s) for i, s in enumerate(scores.hidden)]
+    check_bounded(named, "its significance means nothing")
+    return scores
+
+
+def check_bounded(named: list[tuple[str, Float[Array, "..."]]], consequence: str) -> None:
+    """Refuse scores that are not finite.
+
+    Raises:
+        VacuousEnclosureError: one is not.
+    """
+    for name, part in named:
         if not bool(jnp.all(jnp.isfinite(part))):
             raise VacuousEnclosureError(
-                f"the enclosure of {name} or of its adjoint is unbounded, so its significance means nothing. Use "
-                "smaller boxes, such as `TrustRegions.around(x, scale=0.003)`."
+                f"the enclosure of {name} or of its adjoint is unbounded, so {consequence}. Use smaller boxes, such as "
+                "`TrustRegions.around(x, scale=0.003)`."
             )
-    return scores
+
+
+def check_of(of: str) -> None:
+    """Refuse what is neither values nor gradients."""
+    if of not in get_args(Of):
+        raise ValueError(f"`of` is {of!r}; it must be one of {get_args(Of)}.")
 
 
 def _largest_score(values: Interval, adjoints: Interval) -> Float[Array, "m _"]:
     return jnp.max(values.width[:, None, :] * adjoints.magnitude, axis=0)
 
 
-@eqx.filter_jit
-def sampled_significance(surrogate: Surrogate, x: Float[Array, "n d"]) -> Significance:
+def _of_gradients(enclosed: GradientEnclosures, x_scale: Float[Array, " d"]) -> Significance:
+    values = enclosed.values
+
+    def score(n: Interval, adjoints: Interval, mixed: Interval, passed: Float[Array, "#n_boxes k"]):
+        moved = n.width[:, None] * jnp.linalg.norm(mixed.magnitude, axis=1)
+        return jnp.max(moved + adjoints.magnitude * passed[:, None], axis=0)
+
+    hidden = [
+        score(n, adjoints, mixed, jnp.linalg.norm(slopes.magnitude, axis=1))
+        for n, adjoints, mixed, slopes in zip(
+            values.nodes, values.node_adjoints, enclosed.node_mixed, enclosed.node_slopes, strict=True
+        )
+    ]
+    # An input passes on itself.
+    inputs = score(values.inputs, values.input_adjoints, enclosed.input_mixed, x_scale[None])
+    return Significance(inputs, tuple(hidden))
+
+
+def sampled_significance(surrogate: Surrogate, x: Float[Array, "n d"], *, of: Of = "values") -> Significance:
     """The same measure with ranges and adjoints found by sampling: range over the data times largest sampled adjoint.
 
     It guarantees nothing, and it is the yardstick for what an enclosure adds or loses.
@@ -165,10 +159,39 @@ def sampled_significance(surrogate: Surrogate, x: Float[Array, "n d"]) -> Signif
     Args:
         surrogate: the network, with its units.
         x: samples, `(n, d)`, in physical units.
+        of: as in `significance`; of gradients, the largest sampled `‖∂(∇y) / ∂n‖` and `‖∂y / ∂n ∇n‖` take part.
+
+    Raises:
+        ValueError: `of` is unknown.
     """
-    nodes, x_bar, node_bars = jax.vmap(lambda x: _values_and_adjoints(surrogate, x))(x)
+    check_of(of)
+    return _sampled(surrogate, x) if of == "values" else _sampled_of_gradients(surrogate, x)
+
+
+@eqx.filter_jit
+def _sampled(surrogate: Surrogate, x: Float[Array, "n d"]) -> Significance:
+    nodes, x_bar, node_bars = jax.vmap(lambda x: values_and_adjoints(surrogate, x))(x)
 
     def score(values: Float[Array, "n k"], adjoints: Float[Array, "n m k"]) -> Float[Array, "m k"]:
         return jnp.ptp(values, axis=0)[None] * jnp.max(jnp.abs(adjoints), axis=0)
 
     return Significance(score(x, x_bar), tuple(score(n, a) for n, a in zip(nodes, node_bars, strict=True)))
+
+
+@eqx.filter_jit
+def _sampled_of_gradients(surrogate: Surrogate, x: Float[Array, "n d"]) -> Significance:
+    # Norms are taken sample by sample, so that no array of second derivatives of all samples is kept.
+    def sizes(x: Float[Array, " d"]):
+        (nodes, x_bar, node_bars), (slopes, x_mixed, node_mixed) = with_gradients(surrogate, x)
+        norms = [jnp.linalg.norm(part, axis=0) for part in (x_mixed, *node_mixed)]
+        passed = [surrogate.normalisation.x_scale, *(jnp.linalg.norm(part, axis=0) for part in slopes)]
+        lost = [jnp.abs(bars) * size[None] for bars, size in zip((x_bar, *node_bars), passed, strict=True)]
+        return nodes, norms, lost
+
+    nodes, norms, lost = jax.lax.map(sizes, x, batch_size=min(256, x.shape[0]))
+
+    def score(values: Float[Array, "n k"], norm: Float[Array, "n m k"], lost: Float[Array, "n m k"]):
+        return jnp.ptp(values, axis=0)[None] * jnp.max(norm, axis=0) + jnp.max(lost, axis=0)
+
+    inputs, *hidden = (score(*parts) for parts in zip((x, *nodes), norms, lost, strict=True))
+    return Significance(inputs, tuple(hidden))

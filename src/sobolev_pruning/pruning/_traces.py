@@ -40,24 +40,67 @@ def trace_layers(surrogate: Surrogate, x: Float[Array, "n d"]) -> LayerTraces:
     Raises:
         ValueError: the samples have another number of inputs than the surrogate.
     """
-    d = surrogate.network.widths[0]
-    if x.shape[1] != d:
-        raise ValueError(f"`x` has {x.shape[1]} inputs, the surrogate {d}.")
+    z = normalised(surrogate, x)
+    return LayerTraces(*_in_double((z, *_evaluate(surrogate.network, z))))
+
+
+def trace_values(surrogate: Surrogate, x: Float[Array, "n d"]) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+    """Normalised inputs, pre-activations and hidden nodes alone, as in `LayerTraces`; errors are those above."""
+    z = normalised(surrogate, x)
+    return _in_double((z, *_evaluate_values(surrogate.network, z)))
+
+
+def normalised(surrogate: Surrogate, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Samples in the units of the network, unless they are none of its own.
+
+    Raises:
+        ValueError: they have another number of inputs than the surrogate, or are not finite.
+    """
+    check_inputs(surrogate, x)
     if not bool(jnp.all(jnp.isfinite(x))):
         row = int(jnp.argmin(jnp.all(jnp.isfinite(x), axis=1)))
         raise ValueError(f"`x` holds a value that is not finite in row {row}; remove or repair that sample.")
     units = surrogate.normalisation
-    x = (x - units.x_mean[None]) / units.x_scale[None]
-    return LayerTraces(*jax.tree.map(lambda part: np.asarray(part, np.float64), (x, *_evaluate(surrogate.network, x))))
+    return (x - units.x_mean[None]) / units.x_scale[None]
+
+
+def check_inputs(surrogate: Surrogate, x: Float[Array, "n d"]) -> None:
+    """Refuse samples of another number of inputs."""
+    d = surrogate.network.widths[0]
+    if x.shape[1] != d:
+        raise ValueError(f"`x` has {x.shape[1]} inputs, the surrogate {d}.")
+
+
+def check_samples(x: object, needs: str) -> None:
+    """Refuse what is no samples, `(n, d)` with n at least 1; `needs` says who needs them for what.
+
+    Raises:
+        TypeError: it is no array.
+        ValueError: an array of another shape, or without rows.
+    """
+    if not isinstance(x, jax.Array | np.ndarray):
+        raise TypeError(f"`x` is {type(x).__name__}; {needs}, an array (n, d) with n at least 1.")
+    if x.ndim != 2 or x.shape[0] == 0:
+        raise ValueError(f"`x` has shape {x.shape}; {needs}, (n, d) with n at least 1.")
+
+
+def _in_double(parts):
+    return jax.tree.map(lambda part: np.asarray(part, np.float64), parts)
+
+
+def _of_one(network: MLP, x: Float[Array, " d"]) -> tuple[list[Float[Array, " _"]], list[Float[Array, " _"]]]:
+    _, nodes = network.forward(x)
+    pre = [layer(below) for layer, below in zip(network.layers, (x, *nodes), strict=True)]
+    return pre, list(nodes)
 
 
 @eqx.filter_jit
 def _evaluate(network: MLP, x: Float[Array, "n d"]):
-    def one(x: Float[Array, " d"]) -> tuple[list[Float[Array, " _"]], list[Float[Array, " _"]]]:
-        _, nodes = network.forward(x)
-        pre = [layer(below) for layer, below in zip(network.layers, (x, *nodes), strict=True)]
-        return pre, list(nodes)
-
-    pre, nodes = jax.vmap(one)(x)
-    pre_jacobians, node_jacobians = jax.vmap(jax.jacfwd(one))(x)
+    pre, nodes = jax.vmap(lambda x: _of_one(network, x))(x)
+    pre_jacobians, node_jacobians = jax.vmap(jax.jacfwd(lambda x: _of_one(network, x)))(x)
     return pre, pre_jacobians, nodes, node_jacobians
+
+
+@eqx.filter_jit
+def _evaluate_values(network: MLP, x: Float[Array, "n d"]):
+    return jax.vmap(lambda x: _of_one(network, x))(x)

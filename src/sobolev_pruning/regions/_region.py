@@ -48,6 +48,24 @@ class AbstractRegion(eqx.Module):
         """Whether inputs belong to the region; where rounding leaves it open, no."""
         return jax.vmap(self.holds)(x.reshape(-1, x.shape[-1])).reshape(x.shape[:-1])
 
+    def check_contains(self, x: Float[Array, "n d"]) -> None:
+        """Refuse data that do not all belong to the region they are said to lie in.
+
+        Args:
+            x: points, `(n, d)`, in physical units.
+
+        Raises:
+            ValueError: some lie outside; the message says how many, and which is the first.
+        """
+        if x.ndim != 2 or x.shape[1] != self.dim:
+            raise ValueError(f"`x` has shape {x.shape}; points of this region are (n, {self.dim}).")
+        out = ~np.asarray(self.contains(x))
+        if out.any():
+            raise ValueError(
+                f"{int(out.sum())} of {out.size} points of `x` lie outside of the region, the first in row "
+                f"{int(out.argmax())}; enlarge the region, as `{type(self).__name__}.around(x)` does, or remove them."
+            )
+
     def clip(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
         """For every input a point of the region that is near: itself, if it belongs to it."""
         return jax.vmap(self.nearest)(x.reshape(-1, x.shape[-1])).reshape(x.shape)

@@ -5,8 +5,8 @@ import abc
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from ..surrogate import Surrogate
-from ._significance import Significance
+from ...surrogate import Surrogate
+from .._significance import Significance
 
 
 class AbstractCriterion(eqx.Module):
@@ -20,5 +20,5 @@ class AbstractCriterion(eqx.Module):
         """Scores of every input and hidden node, per output; a criterion that knows no outputs has one row."""
 
     @abc.abstractmethod
-    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "n_out n_in"], ...]:
-        """Scores of every weight of every layer, first to last."""
+    def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "_ _"], ...]:
+        """Scores of every weight of every layer, first to last, each in the shape of its weights, `(n_out, n_in)`."""
