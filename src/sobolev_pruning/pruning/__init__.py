@@ -24,6 +24,7 @@ from ._sparse import (
     cubic_pruning,
     fixed_masks,
     random_masks,
+    remove_dead_nodes,
     rigl,
     sparse_evolution,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "random_masks",
     "rank_by_significance",
     "rank_distinct",
+    "remove_dead_nodes",
     "rigl",
     "sampled_significance",
     "significance",

@@ -1,5 +1,6 @@
 """Networks of which most single weights are zero: where the zeros are, and how they come to be there."""
 
+from ._dead_nodes import remove_dead_nodes
 from ._gradual import cubic_pruning
 from ._masked import SparseState, fixed_masks
 from ._masks import Masks
@@ -20,6 +21,7 @@ __all__ = [
     "cubic_pruning",
     "fixed_masks",
     "random_masks",
+    "remove_dead_nodes",
     "rigl",
     "sparse_evolution",
 ]

@@ -27,7 +27,8 @@ class Masks(eqx.Module):
     def of(cls, network: MLP | Surrogate) -> "Masks":
         """The weights of a network that are not zero; of a trained sparse network these are its masks.
 
-        A weight that `rigl` or `sparse_evolution` made in the very last step is still zero, and counts as removed.
+        A weight that `rigl` or `sparse_evolution` made and that has not moved since is zero, and counts as removed: one
+        made in the very last step, or into a node that nothing reads. The state of the optimizer has it in its masks.
         """
         return cls(tuple(layer.weight != 0 for layer in _mlp(network).layers))
 

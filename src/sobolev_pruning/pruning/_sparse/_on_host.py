@@ -29,7 +29,7 @@ _ACTIVATIONS: dict[Any, Callable[[np.ndarray], np.ndarray]] = {
 
 @final
 class SparseEvaluator:
-    """Values of a surrogate, of whose weights only those that are not zero are stored and multiplied.
+    """Values, and those alone, of a surrogate of whose weights only those that are not zero are stored and multiplied.
 
     A function of a batch of NumPy arrays, in compressed sparse rows, single-threaded and without JAX: it cannot be
     traced or differentiated. It agrees with the surrogate to rounding. When it is faster than the dense network is
@@ -65,7 +65,7 @@ class SparseEvaluator:
         x_mean, x_scale, y_mean, y_scale = self._units
         if x.ndim != 2 or x.shape[1] != len(x_mean):
             raise ValueError(f"`x` has shape {x.shape}; a batch of this surrogate has shape (n, {len(x_mean)}).")
-        nodes = (np.ascontiguousarray(x.T) - x_mean) / x_scale
+        nodes = (np.ascontiguousarray(x.T, x_mean.dtype) - x_mean) / x_scale
         for i, (weight, bias) in enumerate(self._layers):
             nodes = weight @ nodes
             nodes += bias

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
@@ -32,7 +33,7 @@ def choose_weights(scores: Scores, sparsity: AbstractSparsity) -> Masks:
     for i, score in enumerate(scores):
         if not bool(jnp.all(jnp.isfinite(score))):
             raise ValueError(f"`scores[{i}]` holds a value that is not finite, which has no rank; replace it.")
-    return best(scores, sparsity.kept([score.shape for score in scores]))
+    return _best_compiled(scores, _numbers(scores, sparsity))
 
 
 def random_masks(network: MLP | Surrogate, sparsity: AbstractSparsity, *, key: PRNGKeyArray) -> Masks:
@@ -49,7 +50,11 @@ def random_masks(network: MLP | Surrogate, sparsity: AbstractSparsity, *, key: P
     layers = (network.network if isinstance(network, Surrogate) else network).layers
     keys = jax.random.split(key, len(layers))
     scores = [jax.random.uniform(k, layer.weight.shape) for k, layer in zip(keys, layers, strict=True)]
-    return best(scores, sparsity.kept([score.shape for score in scores]))
+    return _best_compiled(scores, _numbers(scores, sparsity))
+
+
+def _numbers(scores: Scores, sparsity: AbstractSparsity) -> Int[Array, " groups"]:
+    return jnp.asarray(sparsity.kept([score.shape for score in scores]), jnp.int32)
 
 
 def best(scores: Scores, kept: Sequence[int] | Int[Array, " groups"]) -> Masks:
@@ -69,3 +74,7 @@ def highest(scores: Float[Array, "*shape"], n: int | Int[Array, ""]) -> Bool[Arr
     order = jnp.argsort(-scores.ravel(), stable=True)
     rank = jnp.zeros(scores.size, jnp.int32).at[order].set(jnp.arange(scores.size, dtype=jnp.int32))
     return (rank < n).reshape(scores.shape)
+
+
+# One program for all numbers; operation by operation there would be a dozen for each shape.
+_best_compiled = eqx.filter_jit(best)
