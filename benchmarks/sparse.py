@@ -12,8 +12,9 @@ on which, except where nodes lose all of their connections), in float32. Timed a
 - small dense: a dense network of six hidden layers with at most as many parameters as the sparse one has left.
 
 All but the last must agree on the values before they are timed. Rounds alternate between all of them, in random order;
-the best round of each counts, and the ratios are those of one run. JAX uses all cores that it is given, SciPy one. Bytes
-are those of files that `save` writes, and of the arrays that are held to compute. Writes `benchmarks/results/sparse.md`.
+the best round of each counts, and the ratios are those of one run. JAX uses all cores that it is given, SciPy one.
+Bytes are those of files that `save` writes, and of the arrays that are held to compute.
+Writes `benchmarks/results/sparse.md`.
 """
 
 import argparse
@@ -152,6 +153,7 @@ def main() -> None:
         "",
         f"Made by `python benchmarks/sparse.py --seconds {options.seconds:g}`. Load of the machine at the beginning, "
         f"over one minute: {load:.1f}; at the end {os.getloadavg()[0]:.1f}.",
+        "Where the load is above the number of cores, rows of batch 4096 favour what needs a single core.",
         "",
         "Milliseconds for the values of a batch of 7-128×6-1, and in brackets how many times faster than the masked",
         "network that is; below one is slower.",
