@@ -28,6 +28,7 @@ tables: $(INSTALLED)  ## Measure the tables of benchmarks/results again; takes a
 	$(BIN)/python benchmarks/inclusion_cost.py
 	$(BIN)/python benchmarks/tightness.py
 	$(BIN)/python benchmarks/subdivision.py --large
+	$(BIN)/python benchmarks/sparse.py
 	$(BIN)/python benchmarks/simulators.py
 	$(BIN)/python benchmarks/orders.py
 	$(BIN)/python benchmarks/labels_allow.py

@@ -18,6 +18,7 @@ from .._version import __version__
 from ._certificate import Certificate
 from ._mlp import MLP, Dense
 from ._normalisation import Normalisation
+from ._sparse_weights import packed, unpacked
 from ._surrogate import Surrogate
 
 _FORMAT = "sobolev-pruning/1"
@@ -51,7 +52,8 @@ def save(surrogate: Surrogate, path: str | os.PathLike, *, certificate: Certific
     """Write a surrogate to one safetensors file, or leave what was there untouched if that fails.
 
     Weights and normalisation are tensors; the widths, the activation's name, the precision, the library's version and
-    the provenance are JSON in the metadata.
+    the provenance are JSON in the metadata. Of weights that are mostly zero only the others are stored, with where they
+    are, if that takes fewer bytes; `load` gives the same bits.
 
     Args:
         surrogate: what to store.
@@ -65,7 +67,7 @@ def save(surrogate: Surrogate, path: str | os.PathLike, *, certificate: Certific
     network, units = surrogate.network, surrogate.normalisation
     tensors = {name: np.asarray(getattr(units, name)) for name in _UNITS}
     for i, layer in enumerate(network.layers):
-        tensors[f"layers.{i}.weight"] = np.ascontiguousarray(layer.weight)
+        tensors |= packed(f"layers.{i}.weight", np.ascontiguousarray(layer.weight))
         tensors[f"layers.{i}.bias"] = np.asarray(layer.bias)
     config = {
         "widths": network.widths,
@@ -107,6 +109,10 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
     shapes: dict[str, tuple[int, ...]] = dict(zip(_UNITS, [(d,), (d,), (m,), (m,)], strict=True))
     for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
         shapes |= {f"layers.{i}.weight": (n_out, n_in), f"layers.{i}.bias": (n_out,)}
+    try:
+        tensors = unpacked(tensors, shapes)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     for tensor in sorted(shapes.keys() | tensors.keys()):
         wanted = shapes.get(tensor, "absent")
         found = tensors[tensor].shape if tensor in tensors else "absent"
