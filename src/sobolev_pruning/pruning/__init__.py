@@ -2,6 +2,7 @@
 
 from ._compensation import AbstractCompensation, LeastSquares, Midpoint
 from ._dense import choose_layers, prune
+from ._fine_tuning import FineTuning, Refit
 from ._kept import Kept
 from ._ranking import Ranking, rank_by_significance, rank_distinct
 from ._significance import (
@@ -12,15 +13,24 @@ from ._significance import (
     sampled_significance,
     significance,
 )
+from ._shrink import ShrinkResult, shrink
+from ._tolerance import SurrogateErrors, Tolerance
+from ._trials import Candidate
 
 __all__ = [
     "AbstractCompensation",
+    "Candidate",
+    "FineTuning",
     "Kept",
     "LeastSquares",
     "Midpoint",
     "NodeEnclosures",
     "Ranking",
+    "Refit",
+    "ShrinkResult",
     "Significance",
+    "SurrogateErrors",
+    "Tolerance",
     "VacuousEnclosureError",
     "choose_layers",
     "enclose_nodes",
@@ -28,5 +38,6 @@ __all__ = [
     "rank_by_significance",
     "rank_distinct",
     "sampled_significance",
+    "shrink",
     "significance",
 ]
