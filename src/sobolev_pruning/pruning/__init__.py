@@ -3,8 +3,10 @@
 from ._compensation import AbstractCompensation, LeastSquares, Midpoint
 from ._dense import choose_layers, prune
 from ._fine_tuning import FineTuning, Refit
+from ._iterative import AbstractTarget, Overall, PerLayer, PruningResult, PruningStep, prune_iteratively
 from ._kept import Kept
 from ._ranking import Ranking, rank_by_significance, rank_distinct
+from ._shrink import ShrinkResult, shrink
 from ._significance import (
     NodeEnclosures,
     Significance,
@@ -13,18 +15,22 @@ from ._significance import (
     sampled_significance,
     significance,
 )
-from ._shrink import ShrinkResult, shrink
 from ._tolerance import SurrogateErrors, Tolerance
 from ._trials import Candidate
 
 __all__ = [
     "AbstractCompensation",
+    "AbstractTarget",
     "Candidate",
     "FineTuning",
     "Kept",
     "LeastSquares",
     "Midpoint",
     "NodeEnclosures",
+    "Overall",
+    "PerLayer",
+    "PruningResult",
+    "PruningStep",
     "Ranking",
     "Refit",
     "ShrinkResult",
@@ -35,6 +41,7 @@ __all__ = [
     "choose_layers",
     "enclose_nodes",
     "prune",
+    "prune_iteratively",
     "rank_by_significance",
     "rank_distinct",
     "sampled_significance",

@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -16,6 +16,7 @@ from ._compensation import LeastSquares
 from ._criteria import AbstractCriterion
 from ._dense import choose_layers, prune
 from ._fine_tuning import FineTuning
+from ._iterative import check_floor
 from ._ranking import Ranking
 from ._tolerance import Tolerance, in_precision_of
 from ._trials import Candidate, Trials
@@ -114,22 +115,13 @@ def shrink(
         raise ValueError(f"`seconds` is {seconds}; it must be positive, or None for no limit.")
     begin = time.perf_counter()
     trials = Trials(network, reference, tolerance, fine_tuning, criterion, held_out=held_out, key=key)
-    check_floor(floor, trials.original.widths)
+    check_floor(floor, trials.original.widths[1:-1])
     search = _Search(
         trials, floor, lambda n: n < max_trials and (seconds is None or time.perf_counter() - begin < seconds), progress
     )
     search.climb()
     search.descend()
     return ShrinkResult(search.best, trials.original, tuple(search.tried), not search.was_cut_short)
-
-
-def check_floor(floor: int, widths: Sequence[int]) -> None:
-    """Refuse a floor that a layer does not reach, or none."""
-    if floor < 1:
-        raise ValueError(f"`floor` is {floor}; a layer keeps at least 1 node.")
-    for i, width in enumerate(widths[1:-1]):
-        if floor > width:
-            raise ValueError(f"`floor` is {floor}, above the {width} nodes of hidden layer {i}; lower it.")
 
 
 _Widths = tuple[int, ...]

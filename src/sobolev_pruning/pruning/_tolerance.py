@@ -67,7 +67,8 @@ class SurrogateErrors:
 def _errors(
     found: Float[Array, "n m ..."], truth: Float[Array, "n m ..."], weights: Float[Array, "n m ..."] | None
 ) -> tuple[float | None, float | None]:
-    """Of the worst output: `1 − R²` and largest error. In double precision, since single cannot tell 1 − 10⁻⁷ from 1."""
+    """Of the worst output: `1 − R²` and largest error."""
+    # In double precision: single cannot tell 1 − 10⁻⁷ from 1.
     exact = np.asarray(truth, np.float64)
     known = np.ones(exact.shape, bool) if weights is None else np.asarray(weights) > 0
     error = np.where(known, np.asarray(found, np.float64) - exact, 0.0)
@@ -124,8 +125,8 @@ class Tolerance:
             (label,) = (label for quantity, label in _LABELS.items() if quantity in name or quantity + "s" == name)
             if getattr(samples, label) is None:
                 raise ValueError(
-                    f"`{name}` of the tolerance bounds what the held-out samples have no labels for: their `{label}` is "
-                    "None. Leave that bound out, or give a reference that knows those derivatives."
+                    f"`{name}` of the tolerance bounds what the held-out samples have no labels for: their `{label}` "
+                    "is None. Leave that bound out, or give a reference that knows those derivatives."
                 )
 
     def excess(self, errors: SurrogateErrors) -> float:
