@@ -14,6 +14,7 @@ from ._tolerance import in_precision_of
 
 # Beyond, rows of a table are drawn and not all taken.
 _MOST_ROWS = 32768
+_SAMPLES_TIMES_PARAMETERS, _FEWEST_SAMPLES = 2**17, 512
 
 
 @runtime_checkable
@@ -41,7 +42,8 @@ class Refit(eqx.Module):
 
     Attributes:
         loss: what is minimised.
-        samples: drawn for Levenberg–Marquardt; of a `DataSet` all rows are taken, up to 32 768.
+        samples: drawn for Levenberg–Marquardt, fewer for networks of more than 32 parameters, whose steps cost more; of
+            a `DataSet` all rows are taken, up to 32 768.
         max_steps: of Levenberg–Marquardt.
         starts: in the race, of networks up to `race_up_to` parameters.
         race_up_to: parameters.
@@ -53,7 +55,7 @@ class Refit(eqx.Module):
     """
 
     loss: AbstractLoss = SobolevLoss()
-    samples: int = 1024
+    samples: int = 4096
     max_steps: int = 150
     starts: int = 6
     race_up_to: int = 64
@@ -77,7 +79,8 @@ class Refit(eqx.Module):
             if isinstance(reference, DataSet) and reference.samples.n <= _MOST_ROWS:
                 samples = reference.samples
             else:
-                n = _MOST_ROWS if isinstance(reference, DataSet) else self.samples
+                affordable = max(min(self.samples, _SAMPLES_TIMES_PARAMETERS // p), min(self.samples, _FEWEST_SAMPLES))
+                n = _MOST_ROWS if isinstance(reference, DataSet) else affordable
                 samples = _sample(reference, sample_key, n)
             return fit_levenberg_marquardt(
                 surrogate,

@@ -15,7 +15,7 @@ from ..reference import (
     Samples,
 )
 from ..regions import TrustRegions
-from ..sobolev import DivergedError, SobolevLoss, ValueLoss
+from ..sobolev import DivergedError, SobolevLoss, ValueLoss, redrawn
 from ..surrogate import MLP, Normalisation, Surrogate
 from ._criteria import AbstractCriterion
 from ._fine_tuning import FineTuning, Refit
@@ -29,6 +29,7 @@ _N_REGIONS = 32
 _VALIDATION_SHARE = 0.2
 # A repair goes on while each round takes a third off the excess over the tolerance.
 _ROUNDS, _WORTHWHILE = 3, 0.7
+_BEGINS_ANEW_UP_TO = 100
 
 
 @final
@@ -167,25 +168,30 @@ class Trials:
     def repaired(self, surrogate: Surrogate, number: int) -> Candidate:
         """A pruned surrogate after its fine-tuning: in rounds, while they help and the tolerance is not yet met.
 
+        The first begins with the pruned network. Small ones begin anew in the second, since they may have ended in a
+        poor minimum. The others go on from the best so far.
+
         Args:
             surrogate: the pruned network.
             number: of the attempt; gives it a key of its own.
         """
-        key = jax.random.fold_in(self._key, number)
         best: Candidate | None = None
-        for round_key in jax.random.split(key, _ROUNDS):
-            start = surrogate if best is None else best.surrogate
-            only_curvature = best is not None and self._misses_only_curvature(best)
-            fine_tuning = self._for_curvature if only_curvature else self._fine_tuning
+        for k, key in enumerate(jax.random.split(jax.random.fold_in(self._key, number), _ROUNDS)):
+            start_key, key = jax.random.split(key)
+            start, fine_tuning = surrogate if best is None else best.surrogate, self._fine_tuning
+            if best is not None and self._misses_only_curvature(best):
+                fine_tuning = self._for_curvature
+            elif k == 1 and surrogate.network.n_parameters <= _BEGINS_ANEW_UP_TO:
+                start = redrawn(surrogate, start_key)
             try:
-                found = self.judged(fine_tuning(start, self._reference, key=round_key))
+                found = self.judged(fine_tuning(start, self._reference, key=key))
             except DivergedError:
                 found = Candidate(start, SurrogateErrors.failed(), False)
-            if found.within:
-                return found
-            if best is not None and not self._excess(found) < _WORTHWHILE * self._excess(best):
-                return found if self._excess(found) < self._excess(best) else best
-            best = found
+            helped = best is None or self._excess(found) < _WORTHWHILE * self._excess(best)
+            if best is None or self._excess(found) < self._excess(best):
+                best = found
+            if best.within or not helped:
+                break
         assert best is not None
         return best
 

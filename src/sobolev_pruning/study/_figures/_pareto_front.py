@@ -38,7 +38,7 @@ def pareto_front(networks: Sequence[Mapping[str, Any]], tolerance: Mapping[str, 
         bound = tolerance.get(quantity)
         heights = [max(n["errors"][quantity], _LEAST) for n in drawn]
         quiet_log_axis(axes, "x", sizes)
-        quiet_log_axis(axes, "y", log_limits(np.array([*heights, *([] if bound is None else [bound])]), 0.4))
+        quiet_log_axis(axes, "y", log_limits(np.array([*heights, *([] if bound is None else [bound])]), 0.6))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: grouped(round(size))))
         if bound is not None:
             axes.axhline(bound, color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=1)
@@ -57,8 +57,9 @@ def pareto_front(networks: Sequence[Mapping[str, Any]], tolerance: Mapping[str, 
                 axes.annotate(
                     label,
                     (network["parameters"], y),
-                    xytext=(9, 8),
+                    xytext=(7, -7),
                     textcoords="offset points",
+                    va="top",
                     fontsize=7.5,
                     color=INK,
                     zorder=5,
