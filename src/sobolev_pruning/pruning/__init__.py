@@ -1,6 +1,7 @@
 """Which nodes matter, and what is left without the others."""
 
 from ._compensation import AbstractCompensation, LeastSquares, Midpoint
+from ._criteria import AbstractCriterion
 from ._dense import choose_layers, prune
 from ._fine_tuning import FineTuning, Refit
 from ._iterative import AbstractTarget, Overall, PerLayer, PruningResult, PruningStep, prune_iteratively
@@ -20,6 +21,7 @@ from ._trials import Candidate
 
 __all__ = [
     "AbstractCompensation",
+    "AbstractCriterion",
     "AbstractTarget",
     "Candidate",
     "FineTuning",

@@ -85,7 +85,8 @@ def shrink(
 
     Each network starts from the significant and distinct nodes of its parent with a least-squares refit
     (`rank_distinct`, `LeastSquares`), and, where it is small, races with random starts (`Refit`). Whether it is within
-    the tolerance is measured on held-out samples, against the truth of the reference where that is known.
+    the tolerance is measured on held-out samples, against the truth of the reference where that is known; then the
+    largest error of a value is looked for on 32 times as many, and an eighth of the samples to train on are far out.
 
     Args:
         network: what to start from; it must be within the tolerance. A bare network learns units from samples.

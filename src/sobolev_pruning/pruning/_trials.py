@@ -1,10 +1,13 @@
 """Prune, repair, judge: what schedules and the search do again and again."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import final
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..reference import (
@@ -30,6 +33,10 @@ _VALIDATION_SHARE = 0.2
 # A repair goes on while each round takes a third off the excess over the tolerance.
 _ROUNDS, _WORTHWHILE = 3, 0.7
 _BEGINS_ANEW_UP_TO = 100
+# Largest errors of values are looked for among so many times as many samples as other errors.
+_WIDE = 32
+# The outermost samples, of so many; one sample in eight of the training is one of them.
+_N_OUTER, _N_OUTER_OF, _OUTER_SHARE = 1024, 65536, 8
 
 
 @final
@@ -60,9 +67,19 @@ class Candidate:
 
 @final
 class _Exact(AbstractReferenceModel):
-    """A reference whose samples are labelled with its truth."""
+    """A reference whose samples are labelled with its truth, a part of them far out.
+
+    Random samples of many inputs hardly reach the wings of a law, and a network of two layers can be right on all of
+    them and wrong beyond: on the Bachelier basket one of 21 parameters erred by 10⁻⁴ on 4096 samples and by 0.06 on
+    100 000.
+
+    Attributes:
+        model: the reference.
+        outer: inputs that are farthest from the mean, `(k, d)`; an eighth of the samples are among them. None for none.
+    """
 
     model: AbstractReferenceWithTruth
+    outer: Float[Array, "k d"] | None = None
 
     @property
     def dim_in(self) -> int:
@@ -76,7 +93,11 @@ class _Exact(AbstractReferenceModel):
 
     def sample(self, key: PRNGKeyArray, n: int, *, directions: AbstractDirections | None = None) -> Samples:
         """Inputs of the model, with exact labels; whole Hessians, whatever is asked for."""
-        return self.model.truth(self.model.sample(key, n).x)
+        x = self.model.sample(key, n).x
+        if self.outer is not None and n >= _OUTER_SHARE:
+            rows = jax.random.randint(jax.random.fold_in(key, 1), (n // _OUTER_SHARE,), 0, self.outer.shape[0])
+            x = x.at[: n // _OUTER_SHARE].set(self.outer[rows])
+        return self.model.truth(x)
 
 
 @final
@@ -114,21 +135,31 @@ class Trials:
             raise TypeError(f"`criterion` is {type(criterion).__name__}; it must be an `AbstractCriterion`.")
         if held_out < 2:
             raise ValueError(f"`held_out` is {held_out}; it must be at least 2.")
-        split_key, held_key, x_key, self._key = jax.random.split(key, 4)
+        split_key, held_key, x_key, wide_key, outer_key, self._key = jax.random.split(key, 6)
+        self._wide: Samples | None = None
         if isinstance(reference, Samples):
             reference = DataSet(reference)
         if isinstance(reference, DataSet):
             self._reference, held = reference.split(split_key, _VALIDATION_SHARE)
             self._held_out = held.samples
         elif isinstance(reference, AbstractReferenceModel):
-            self._reference = _Exact(reference) if isinstance(reference, AbstractReferenceWithTruth) else reference
-            self._held_out = _sample(self._reference, held_key, held_out)
+            exact = isinstance(reference, AbstractReferenceWithTruth)
+            self._held_out = _sample(_Exact(reference) if exact else reference, held_key, held_out)
+            self._reference = reference
+            if exact:
+                self._wide = _values_of(reference, wide_key, _WIDE * held_out)
+                self._reference = _Exact(reference, _outermost(reference.sample(outer_key, _N_OUTER_OF).x))
         else:
             raise TypeError(
                 f"`reference` is {type(reference).__name__}; it must be a reference model or `Samples`. Wrap a "
                 "function as `FunctionReference(function, inputs)`."
             )
-        drawn = _sample(self._reference, x_key, _N_UNITS)
+        # Units and rankings are those of the law itself.
+        drawn = _sample(
+            _Exact(reference) if isinstance(reference, AbstractReferenceWithTruth) else self._reference,
+            x_key,
+            _N_UNITS,
+        )
         if isinstance(network, MLP):
             network = Surrogate(network, Normalisation.from_samples(drawn))
         elif not isinstance(network, Surrogate):
@@ -163,6 +194,10 @@ class Trials:
     def judged(self, surrogate: Surrogate) -> Candidate:
         """A surrogate as it is, on the held-out samples."""
         errors = SurrogateErrors.of(surrogate, self._held_out)
+        if self._wide is not None:
+            wide = in_precision_of(surrogate, self._wide)
+            largest = max(errors.largest_value, float(_largest_difference(surrogate, wide)))
+            errors = dataclasses.replace(errors, largest_value=largest)
         return Candidate(surrogate, errors, self._tolerance is None or self._tolerance.holds(errors))
 
     def repaired(self, surrogate: Surrogate, number: int) -> Candidate:
@@ -229,3 +264,25 @@ def _default(samples: Samples) -> tuple[FineTuning, FineTuning]:
 @eqx.filter_jit
 def _sample(reference: AbstractReferenceModel, key: PRNGKeyArray, n: int) -> Samples:
     return reference.sample(key, n)
+
+
+@eqx.filter_jit
+def _values_of(reference: AbstractReferenceWithTruth, key: PRNGKeyArray, n: int) -> Samples:
+    truth = reference.truth(reference.sample(key, n).x)
+    return Samples(truth.x, truth.y)
+
+
+@eqx.filter_jit
+def _largest_difference(surrogate: Surrogate, truth: Samples) -> Float[Array, ""]:
+    difference = jnp.max(jnp.abs(jax.vmap(surrogate)(truth.x) - truth.y))
+    return jnp.where(jnp.isfinite(difference), difference, jnp.inf)
+
+
+def _outermost(x: Float[Array, "n d"]) -> Float[Array, "k d"]:
+    """The inputs farthest from the mean, by the metric of their covariance."""
+    centred = np.asarray(x, np.float64)
+    centred = centred - centred.mean(axis=0)
+    # Inputs may depend on each other, and then the covariance is singular.
+    inverse = np.linalg.pinv(np.atleast_2d(np.cov(centred, rowvar=False)), rcond=1e-10, hermitian=True)
+    distance = np.einsum("ni,ij,nj->n", centred, inverse, centred)
+    return x[jnp.asarray(np.argsort(distance)[-_N_OUTER:])]
