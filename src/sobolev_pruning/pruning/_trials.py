@@ -148,7 +148,7 @@ class Trials:
             self._reference = reference
             if exact:
                 self._wide = _values_of(reference, wide_key, _WIDE * held_out)
-                self._reference = _Exact(reference, _outermost(reference.sample(outer_key, _N_OUTER_OF).x))
+                self._reference = _Exact(reference, _outermost(_inputs_of(reference, outer_key, _N_OUTER_OF)))
         else:
             raise TypeError(
                 f"`reference` is {type(reference).__name__}; it must be a reference model or `Samples`. Wrap a "
@@ -264,6 +264,12 @@ def _default(samples: Samples) -> tuple[FineTuning, FineTuning]:
 @eqx.filter_jit
 def _sample(reference: AbstractReferenceModel, key: PRNGKeyArray, n: int) -> Samples:
     return reference.sample(key, n)
+
+
+@eqx.filter_jit
+def _inputs_of(reference: AbstractReferenceModel, key: PRNGKeyArray, n: int) -> Float[Array, "n d"]:
+    # Labels that nobody asks for are not computed, under `jit`.
+    return reference.sample(key, n).x
 
 
 @eqx.filter_jit
