@@ -45,8 +45,12 @@ def main() -> None:
         seconds = time.perf_counter() - begin
         rows.append(_row(seed, basket, result, seconds))
         fronts.append(", ".join(f"{short_widths(c.widths)} ({c.errors.values:.0e})" for c in result.front))
-        print(rows[-1], flush=True)
-    listed, hidden = " ".join(map(str, options.seeds)), " ".join(map(str, options.hidden))
+        _write(options, rows, fronts)
+
+
+def _write(options: argparse.Namespace, rows: list[str], fronts: list[str]) -> None:
+    """What is there after each seed, since all of them take long."""
+    listed, hidden = " ".join(map(str, options.seeds[: len(rows)])), " ".join(map(str, options.hidden))
     machine = ", ".join(f"{name} {value}" for name, value in environment().items())
     lines = [
         "# The smallest network",
@@ -65,7 +69,7 @@ def main() -> None:
         "",
         "The fronts, with 1 − R² of the values:",
         "",
-        *(f"- seed {seed}: {front}" for seed, front in zip(options.seeds, fronts, strict=True)),
+        *(f"- seed {seed}: {front}" for seed, front in zip(options.seeds, fronts, strict=False)),
     ]
     output = Path(__file__).parent / "results" / "shrink.md"
     output.write_text("\n".join(lines) + "\n", encoding="utf-8")

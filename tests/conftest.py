@@ -26,7 +26,9 @@ LONG = {
         "test_float32_stays_float32",
         "test_a_constant_node_is_removed_without_any_error",
     ),
+    "pruning/test_iterative.py": ("test_fine_tuning_by_default_repairs_in_single_precision",),
     "pruning/test_dense.py": ("test_the_result_is_an_ordinary_smaller_network[Midpoint]",),
+    "test_prune_commands.py": ("test_shrink_finds_the_one_node",),
     "study/test_run.py": ("test_same_seed_same_numbers",),
     "certification/test_certify.py": (
         "test_the_error_against_a_closed_form_is_certified_within_half",

@@ -78,15 +78,17 @@ def shrink(
     A fit of p parameters costs more than p, so the search comes from below. First it climbs: networks with 1, 2, 4, …
     nodes in each of one, two or all hidden layers are pruned out of the given one and fine-tuned, fewest parameters
     first, until one is within the tolerance. Then it descends: each layer of the best network so far is cut to the
-    floor, by half, or by one node; a layer is removed; or, as long as the network is no deeper than the given one, a
-    narrow layer is put before it, which is how a function of few directions of many inputs gets smallest. The largest
+    floor, by half, or by one node; it is halved while its neighbour grows; it is removed; or, as long as the network is
+    no deeper than the given one, a narrow layer is put before it. A function of few directions of many inputs gets
+    smallest by the last two. The largest
     saving is tried first; what stays within the tolerance is the next to be cut, all else is rolled back, and so is
     everything that fits into what failed. The descent ends when no cut holds.
 
     Each network starts from the significant and distinct nodes of its parent with a least-squares refit
     (`rank_distinct`, `LeastSquares`), and, where it is small, races with random starts (`Refit`). Whether it is within
     the tolerance is measured on held-out samples, against the truth of the reference where that is known; then the
-    largest error of a value is looked for on 32 times as many, and an eighth of the samples to train on are far out.
+    largest error of a value is looked for on 32 times as many and on the outermost of half a million, and an eighth of
+    the samples to train on are as far out.
 
     Args:
         network: what to start from; it must be within the tolerance. A bare network learns units from samples.
@@ -169,6 +171,12 @@ class _Search:
             # In a wide layer one node more or less is not worth a fit.
             for less in (self._floor, width // 2, width - max(1, width // 8)):
                 found.add((*hidden[:i], max(less, self._floor), *hidden[i + 1 :]))
+            # A function of few directions of its inputs wants few nodes in one layer, and more in the next for it.
+            for j in range(max(i - 1, 0), min(i + 2, len(hidden))):
+                for more in (1, hidden[j]) if j != i else ():
+                    traded = list(hidden)
+                    traded[i], traded[j] = max(self._floor, width // 2), hidden[j] + more
+                    found.add(tuple(traded))
             if len(hidden) > 1:
                 found.add((*hidden[:i], *hidden[i + 1 :]))
         if len(hidden) < len(self._trials.original.widths) - 2:

@@ -33,10 +33,10 @@ _VALIDATION_SHARE = 0.2
 # A repair goes on while each round takes a third off the excess over the tolerance.
 _ROUNDS, _WORTHWHILE = 3, 0.7
 _BEGINS_ANEW_UP_TO = 100
-# Largest errors of values are looked for among so many times as many samples as other errors.
+# Largest errors of values are looked for among so many times as many samples as other errors, and far out.
 _WIDE = 32
 # The outermost samples, of so many; one sample in eight of the training is one of them.
-_N_OUTER, _N_OUTER_OF, _OUTER_SHARE = 1024, 65536, 8
+_N_OUTER, _N_OUTER_OF, _OUTER_SHARE = 1024, 2**19, 8
 
 
 @final
@@ -135,7 +135,7 @@ class Trials:
             raise TypeError(f"`criterion` is {type(criterion).__name__}; it must be an `AbstractCriterion`.")
         if held_out < 2:
             raise ValueError(f"`held_out` is {held_out}; it must be at least 2.")
-        split_key, held_key, x_key, wide_key, outer_key, self._key = jax.random.split(key, 6)
+        split_key, held_key, x_key, wide_key, self._key = jax.random.split(key, 5)
         self._wide: Samples | None = None
         if isinstance(reference, Samples):
             reference = DataSet(reference)
@@ -147,8 +147,11 @@ class Trials:
             self._held_out = _sample(_Exact(reference) if exact else reference, held_key, held_out)
             self._reference = reference
             if exact:
-                self._wide = _values_of(reference, wide_key, _WIDE * held_out)
-                self._reference = _Exact(reference, _outermost(_inputs_of(reference, outer_key, _N_OUTER_OF)))
+                many, train, judge = jax.random.split(wide_key, 3)
+                far = [_outermost(_inputs_of(reference, k, _N_OUTER_OF)) for k in (train, judge)]
+                x = jnp.concatenate([_inputs_of(reference, many, _WIDE * held_out), far[1]])
+                self._wide = _values_of(reference, x)
+                self._reference = _Exact(reference, far[0])
         else:
             raise TypeError(
                 f"`reference` is {type(reference).__name__}; it must be a reference model or `Samples`. Wrap a "
@@ -273,9 +276,8 @@ def _inputs_of(reference: AbstractReferenceModel, key: PRNGKeyArray, n: int) -> 
 
 
 @eqx.filter_jit
-def _values_of(reference: AbstractReferenceWithTruth, key: PRNGKeyArray, n: int) -> Samples:
-    truth = reference.truth(reference.sample(key, n).x)
-    return Samples(truth.x, truth.y)
+def _values_of(reference: AbstractReferenceWithTruth, x: Float[Array, "n d"]) -> Samples:
+    return Samples(x, reference.truth(x).y)
 
 
 @eqx.filter_jit

@@ -30,7 +30,7 @@ _TITLES = {
 
 
 def check_front_folder(path: str | os.PathLike, *, overwrite: bool = False) -> None:
-    """Before hours are spent: the folder can be written to, and what is there is not lost.
+    """Before hours are spent: the folder can be made and written to, and what is there is not lost.
 
     Raises:
         RunExistsError: the folder holds an earlier front and `overwrite` is false.
@@ -43,12 +43,9 @@ def check_front_folder(path: str | os.PathLike, *, overwrite: bool = False) -> N
     earlier = _files_of_front(path)
     if earlier and not overwrite:
         raise RunExistsError(f"{path} already holds {earlier[0].name}; give another folder, or --overwrite.")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PermissionError(f"{path} cannot be made ({error.strerror}); give another folder.") from None
-    if not os.access(path, os.W_OK):
-        raise PermissionError(f"{path} cannot be written to; give another folder.")
+    nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        raise PermissionError(f"{path} cannot be made or written to, since {nearest} cannot; give another folder.")
 
 
 def _files_of_front(path: Path) -> list[Path]:
