@@ -33,6 +33,7 @@ tables: $(INSTALLED)  ## Measure the tables of benchmarks/results again; takes a
 	$(BIN)/python benchmarks/orders.py
 	$(BIN)/python benchmarks/labels_allow.py
 	$(BIN)/python benchmarks/loss_curves.py
+	$(BIN)/python benchmarks/shrink.py
 
 peers: $(INSTALLED)  ## Time training beside JENN, SMT and PyTorch, which are installed for it.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

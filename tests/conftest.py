@@ -32,7 +32,12 @@ LONG = {
         "test_the_bound_holds_and_is_not_far_from_the_error[0-box]",
         "test_the_tolerance_counts_all_layers_together",
     ),
+    "pruning/test_iterative.py": ("test_fine_tuning_by_default_repairs_in_single_precision",),
     "pruning/test_dense.py": ("test_the_result_is_an_ordinary_smaller_network[Midpoint]",),
+    "test_prune_commands.py": (
+        "test_shrink_finds_the_one_node",
+        "test_prune_takes_one_step",
+    ),
     "study/test_run.py": ("test_same_seed_same_numbers",),
     "certification/test_certify.py": (
         "test_the_error_against_a_closed_form_is_certified_within_half",

@@ -26,7 +26,7 @@ ALLOWED = {
     "certification": {"intervals", "regions", "surrogate"},
     "exchange": {"reference", "surrogate", "sobolev", "pruning"},
     "study": {"intervals", "reference", "regions", "surrogate", "sobolev", "pruning", "certification", "exchange"},
-    "cli": {"reference", "regions", "surrogate", "sobolev", "certification", "study", "exchange"},
+    "cli": {"reference", "regions", "surrogate", "sobolev", "pruning", "certification", "study", "exchange"},
 }
 PARTS = [part for part in ALLOWED if part != "cli"]
 # Facts about the library itself, which every part may look at.

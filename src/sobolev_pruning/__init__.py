@@ -18,7 +18,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .certification import certify
     from .exchange import SobolevRegressor
-    from .pruning import prune, significance
+    from .pruning import Tolerance, prune, shrink, significance
     from .reference import DataSet, FunctionReference, Samples
     from .sobolev import SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
     from .surrogate import MLP, Surrogate, load, save
@@ -31,6 +31,7 @@ __all__ = [
     "SobolevLoss",
     "SobolevRegressor",
     "Surrogate",
+    "Tolerance",
     "ValueLoss",
     "__version__",
     "certify",
@@ -39,6 +40,7 @@ __all__ = [
     "load",
     "prune",
     "save",
+    "shrink",
     "significance",
 ]
 
@@ -51,6 +53,7 @@ _PART_OF = {
     "SobolevLoss": "sobolev",
     "SobolevRegressor": "exchange",
     "Surrogate": "surrogate",
+    "Tolerance": "pruning",
     "ValueLoss": "sobolev",
     "certify": "certification",
     "fit": "sobolev",
@@ -58,6 +61,7 @@ _PART_OF = {
     "load": "surrogate",
     "prune": "pruning",
     "save": "surrogate",
+    "shrink": "pruning",
     "significance": "pruning",
 }
 

@@ -1,11 +1,8 @@
 """The command `fit`: from a table to a stored surrogate."""
 
-import contextlib
-import csv
 import importlib.util
 import os
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +12,16 @@ from rich.console import Console
 
 from ._ending import Failed, Refused, interruptible
 from ._precision import enable_double_precision
-
-_FIRST, _SECOND = "d{output}/d{input}", "d2{output}/d{input}d{other}"
+from ._table import (
+    FIRST,
+    SECOND,
+    as_dtype,
+    has_columns,
+    in_words_of_the_command,
+    judgement,
+    names_of,
+    warnings_as_lines,
+)
 
 
 def fit(
@@ -28,7 +33,7 @@ def fit(
         typer.Option(
             "--derivatives",
             metavar="PATTERN",
-            help=f"Columns of first derivatives (default: {_FIRST}, where there are such; none with --order 0).",
+            help=f"Columns of first derivatives (default: {FIRST}, where there are such; none with --order 0).",
         ),
     ] = None,
     second_derivatives: Annotated[
@@ -36,7 +41,7 @@ def fit(
         typer.Option(
             "--second-derivatives",
             metavar="PATTERN",
-            help=f"Columns of second derivatives (with --order 2: {_SECOND}).",
+            help=f"Columns of second derivatives (with --order 2: {SECOND}).",
         ),
     ] = None,
     errors: Annotated[
@@ -74,7 +79,7 @@ def fit(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Train a surrogate on a table of values and, where it has them, derivatives; judge and store it."""
-    names = _names("--inputs", inputs), _names("--outputs", outputs)
+    names = names_of("--inputs", inputs), names_of("--outputs", outputs)
     hidden = _widths(widths)
     _check_numbers(order=order, steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     if not 0 < validation < 1:
@@ -95,10 +100,10 @@ def fit(
     split_key, network_key, fit_key = jax.random.split(jax.random.key(seed), 3)
     dtype = jnp.float64 if double else jnp.float32
     try:
-        if derivatives is None and order != 0 and _has_columns(_FIRST, names, table_columns(table)):
-            derivatives = _FIRST
+        if derivatives is None and order != 0 and has_columns(FIRST, names, table_columns(table)):
+            derivatives = FIRST
         if second_derivatives is None and order == 2:
-            second_derivatives = _SECOND
+            second_derivatives = SECOND
         samples = read_table(
             table,
             inputs=names[0],
@@ -113,12 +118,12 @@ def fit(
             order = 0 if samples.dydx is None else 1
         if order > 0 and samples.dydx is None:
             raise Refused(f"{table}: --order {order} needs columns of first derivatives, such as '{_first_of(names)}'")
-        data, held_out = DataSet(_as_dtype(samples, dtype)).split(split_key, validation)
+        data, held_out = DataSet(as_dtype(samples, dtype)).split(split_key, validation)
         units = Normalisation.from_samples(data.samples, inputs=names[0], outputs=names[1])
         network = MLP.create(
             [len(names[0]), *hidden, len(names[1])], activation=_activation(activation), key=network_key
         )
-        start = Surrogate(_as_dtype(network, dtype), units).with_provenance(
+        start = Surrogate(as_dtype(network, dtype), units).with_provenance(
             table=table.name, inputs=",".join(names[0]), outputs=",".join(names[1]), order=str(order), seed=str(seed)
         )
         chosen = _method(network.n_parameters, data.samples, order)
@@ -126,7 +131,7 @@ def fit(
         for line in _plan(samples.n, data.samples, order, start, chosen, steps):
             console.print(line, soft_wrap=True)
         progress = ProgressBar(console)
-        with interruptible(None, progress, lambda: "nothing"), _warnings_as_lines(console):
+        with interruptible(None, progress, lambda: "nothing"), warnings_as_lines(console):
             surrogate = _train(start, data, chosen, order, fit_key, steps, batch_size, learning_rate, progress)
         save(surrogate, output)
         stored = [str(output)]
@@ -134,21 +139,12 @@ def fit(
             export_onnx(surrogate, onnx)
             stored.append(str(onnx))
     except (OSError, ImportError, ValueError) as error:
-        raise Refused(_in_words_of_the_command(str(error))) from None
+        raise Refused(in_words_of_the_command(str(error))) from None
     except (DivergedError, OnnxExportError) as error:
         raise Failed(str(error)) from None
-    Console(highlight=False).print(_judgement(surrogate, held_out.samples, names[1]))
+    Console(highlight=False).print(judgement(surrogate, held_out.samples, names[1]))
     seconds = time.perf_counter() - begin
     print(f"{surrogate.network.n_parameters} parameters, {seconds:.0f} s. Stored in {' and '.join(stored)}")
-
-
-def _names(option: str, text: str) -> list[str]:
-    """Columns, separated by commas; a comma of a name stands in quotation marks, as it does in the table."""
-    (names,) = csv.reader([text], skipinitialspace=True)
-    names = [name.strip() for name in names]
-    if not all(names):
-        raise Refused(f"{option} is {text!r}; give columns of the table, separated by commas")
-    return names
 
 
 def _widths(text: str) -> list[int]:
@@ -187,13 +183,8 @@ def _check_files(output: Path, onnx: Path | None, overwrite: bool) -> None:
         raise Refused(f"--onnx needs {' and '.join(missing)}, not installed here: pip install 'sobolev-pruning[onnx]'")
 
 
-def _has_columns(pattern: str, names: tuple[Sequence[str], Sequence[str]], columns: Sequence[str]) -> bool:
-    inputs, outputs = names
-    return any(pattern.format(output=y, input=x) in columns for y in outputs for x in inputs)
-
-
 def _first_of(names: tuple[Sequence[str], Sequence[str]]) -> str:
-    return _FIRST.format(output=names[1][0], input=names[0][0])
+    return FIRST.format(output=names[1][0], input=names[0][0])
 
 
 _ACTIVATIONS = ("celu", "elu", "gelu", "mish", "relu", "selu", "sigmoid", "silu", "softplus", "tanh")
@@ -205,13 +196,6 @@ def _activation(name: str):
     if name not in _ACTIVATIONS:
         raise Refused(f"--activation is {name!r}; it must be one of {', '.join(_ACTIVATIONS)}")
     return getattr(jax.nn, name)
-
-
-def _as_dtype(tree, dtype):
-    import equinox as eqx
-    import jax
-
-    return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, tree)
 
 
 # Up to here the Jacobian of all residuals is small, and its normal equations are solved in no time.
@@ -249,57 +233,3 @@ def _train(start, data, method: str, order: int, key, steps: int, batch_size: in
     else:
         result = fit_levenberg_marquardt(start, data.samples, loss, max_steps=steps, progress=progress)
     return result.surrogate
-
-
-@contextlib.contextmanager
-def _warnings_as_lines(console: Console) -> Iterator[None]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    for warning in caught:
-        console.print(f"note: {' '.join(str(warning.message).split())}", soft_wrap=True, markup=False)
-
-
-def _judgement(surrogate, samples, outputs: Sequence[str]):
-    """R² and errors of values and gradients of every output, against the labels of rows that were not trained on."""
-    import jax
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    from ..study import measure
-
-    y, dydx = jax.jit(
-        lambda x: jax.lax.map(lambda x: (surrogate(x), surrogate.gradient(x)), x, batch_size=min(samples.n, 1024))
-    )(samples.x)
-    table = Table(title=f"On {samples.n} rows not trained on", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("quantity")
-    for name in ("R²", "RMSE", "largest error"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for k, output in enumerate(outputs):
-        for name, found, labels, part in ((output, y, samples.y, "y"), (f"∇{output}", dydx, samples.dydx, "dydx")):
-            if labels is None:
-                continue
-            given = None if samples.weights is None else getattr(samples.weights, part)
-            known = None if given is None else given[:, k] > 0
-            if known is not None and not bool(known.any()):
-                table.add_row(name, "–", "–", "–")
-                continue
-            errors = measure(found[:, k], labels[:, k], known)
-            table.add_row(name, f"{errors.r2:.7f}", f"{errors.rmse:.3g}", f"{errors.max_error:.3g}")
-    return table
-
-
-_OPTIONS = {
-    "`allow_missing=True`": "--allow-missing",
-    **{
-        f"`{name}`": f"--{name.replace('_', '-')}"
-        for name in ("inputs", "outputs", "derivatives", "second_derivatives", "weights", "errors")
-    },
-}
-
-
-def _in_words_of_the_command(message: str) -> str:
-    """The library's arguments by the names of the options that set them."""
-    for argument, option in _OPTIONS.items():
-        message = message.replace(argument, option)
-    return message

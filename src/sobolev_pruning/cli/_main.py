@@ -10,7 +10,9 @@ from .._version import __version__
 from ._certify import certify
 from ._ending import Failed, Refused, leave, say
 from ._fit import fit
+from ._prune import prune
 from ._run import run
+from ._shrink import shrink
 
 app = typer.Typer(
     name="sobolev-pruning",
@@ -36,7 +38,7 @@ def _options(
     """Small neural surrogates that are right in their derivatives."""
 
 
-for _command in (run, fit, certify):
+for _command in (run, fit, prune, shrink, certify):
     app.command()(_command)
 
 

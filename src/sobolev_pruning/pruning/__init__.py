@@ -28,6 +28,18 @@ from ._enclosures import (
     enclose_gradients,
     enclose_nodes,
 )
+from ._fine_tuning import (
+    FineTuning,
+    Refit,
+)
+from ._iterative import (
+    AbstractTarget,
+    Overall,
+    PerLayer,
+    PruningResult,
+    PruningStep,
+    prune_iteratively,
+)
 from ._kept import (
     Kept,
 )
@@ -40,6 +52,10 @@ from ._ranking import (
     Ranking,
     rank_by_significance,
     rank_distinct,
+)
+from ._shrink import (
+    ShrinkResult,
+    shrink,
 )
 from ._significance import (
     Significance,
@@ -73,6 +89,13 @@ from ._structure import (
     significance_of_groups,
     taylor_of_groups,
 )
+from ._tolerance import (
+    SurrogateErrors,
+    Tolerance,
+)
+from ._trials import (
+    Candidate,
+)
 from ._weights import (
     sampled_weight_significance,
     weight_significance,
@@ -82,8 +105,11 @@ __all__ = [
     "AbstractCompensation",
     "AbstractCriterion",
     "AbstractSparsity",
+    "AbstractTarget",
     "ActivationVariance",
+    "Candidate",
     "ErdosRenyiSparsity",
+    "FineTuning",
     "FixedAxis",
     "GlobalSparsity",
     "GradientEnclosures",
@@ -98,15 +124,23 @@ __all__ = [
     "MergedLayers",
     "Midpoint",
     "NodeEnclosures",
+    "Overall",
+    "PerLayer",
+    "PruningResult",
+    "PruningStep",
     "Random",
     "Ranking",
+    "Refit",
     "Saliency",
     "SampledSignificance",
+    "ShrinkResult",
     "Significance",
     "Slices",
     "SparseEvaluator",
     "SparseState",
+    "SurrogateErrors",
     "Taylor",
+    "Tolerance",
     "UniformSparsity",
     "VacuousEnclosureError",
     "choose_layers",
@@ -122,6 +156,7 @@ __all__ = [
     "merge_linear_layers",
     "prune",
     "prune_groups",
+    "prune_iteratively",
     "random_masks",
     "rank_by_significance",
     "rank_distinct",
@@ -129,6 +164,7 @@ __all__ = [
     "rigl",
     "sampled_significance",
     "sampled_weight_significance",
+    "shrink",
     "significance",
     "significance_of_groups",
     "sparse_evolution",

@@ -1,8 +1,9 @@
 """The published case study as one run: configuration, stages, evaluation, figures, report."""
 
 from ._config import ConfigError, StudyConfig
-from ._figures import loss_curves
+from ._figures import loss_curves, pareto_front
 from ._folder import RunExistsError, RunFolder, contents_of_run
+from ._front import check_front_folder, front_summary, render_front, write_front
 from ._metrics import ErrorMeasures, Errors, errors_between, measure
 from ._run import RunListener, run_bachelier
 from ._stages import Course, Pruning, Stage, Study, short_widths
@@ -22,13 +23,18 @@ __all__ = [
     "Stage",
     "Study",
     "StudyConfig",
+    "check_front_folder",
     "contents_of_run",
     "environment",
     "errors_between",
+    "front_summary",
     "loss_curves",
     "measure",
+    "pareto_front",
+    "render_front",
     "run_bachelier",
     "short_widths",
     "stage_line",
     "tables",
+    "write_front",
 ]

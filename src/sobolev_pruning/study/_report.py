@@ -81,7 +81,7 @@ def render_report(
         **environment,
     }
     return _PAGE.substitute(
-        style=_STYLE,
+        style=STYLE,
         headline=_headline(stages, published),
         standing=_standing([*oversized, *(s for block in blocks for s in block)], published),
         facts=_e(f"seed {summary['seed']}  ·  {_seconds(summary['seconds'])}"),
@@ -255,7 +255,7 @@ def _figure(figure: ReportFigure) -> str:
     )
 
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --page: #fbfbfa; --ink: #1d2733; --muted: #5f6b7a; --faint: #98a3b0; --line: #e1e5ea;
   --rule: #1d2733; --accent: #0b66a8; --good: #0a7d5f; --poor: #b8450a; --panel: #f2f4f6; }
 @media (prefers-color-scheme: dark) { :root { --page: #14181d; --ink: #e4e8ed; --muted: #9aa6b4; --faint: #6f7c8b;

@@ -1,0 +1,113 @@
+"""The command `prune`: one step of dense pruning with its fine-tuning."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ._ending import Refused, interruptible
+from ._precision import enable_double_precision
+from ._pruning import (
+    AllowMissing,
+    Columns,
+    Derivatives,
+    Errors,
+    Floor,
+    Inputs,
+    Model,
+    Outputs,
+    Overwrite,
+    SecondDerivatives,
+    Seed,
+    Table,
+    Weights,
+    check_seed,
+    in_words_of_pruning,
+    read_model_and_table,
+)
+from ._table import in_words_of_the_command, judgement, warnings_as_lines
+
+
+def prune(
+    model: Model,
+    table: Table,
+    keep: Annotated[
+        str,
+        typer.Option("--keep", metavar="N,N,…|N", help="Nodes of each hidden layer, or one number for all together."),
+    ],
+    inputs: Inputs = None,
+    outputs: Outputs = None,
+    derivatives: Derivatives = None,
+    second_derivatives: SecondDerivatives = None,
+    errors: Errors = None,
+    weights: Weights = None,
+    allow_missing: AllowMissing = False,
+    fine_tune: Annotated[
+        bool, typer.Option("--fine-tune/--no-fine-tune", help="Train the pruned network on the table.")
+    ] = True,
+    floor: Floor = 1,
+    seed: Seed = 0,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Of the surrogate.")] = Path(
+        "pruned.safetensors"
+    ),
+    overwrite: Overwrite = False,
+) -> None:
+    """Remove the least significant nodes, fine-tune what is left on a table, judge and store it."""
+    check_seed(seed)
+    nodes = _nodes(keep)
+    columns = Columns(inputs, outputs, derivatives, second_derivatives, errors, weights, allow_missing)
+    if output.exists() and not overwrite:
+        raise Refused(f"{output} is already there; give another name, or --overwrite")
+    if output.is_dir() or not os.access(output.parent, os.W_OK):
+        raise Refused(f"{output}: cannot be written; the surrogate would be lost")
+    enable_double_precision()
+    import jax
+
+    from ..pruning import Overall, PerLayer, prune_iteratively
+    from ..reference import DataSet
+    from ..surrogate import save
+
+    console = Console(stderr=True, highlight=False)
+    split_key, key = jax.random.split(jax.random.key(seed))
+    try:
+        surrogate, samples, names = read_model_and_table(model, table, columns)
+        data, held_out = DataSet(samples).split(split_key, 0.2)
+        n_hidden = len(surrogate.network.widths) - 2
+        target = Overall(nodes[0]) if len(nodes) == 1 < n_hidden else PerLayer(tuple(nodes))
+        with interruptible(None, _NoBar(), lambda: "nothing"), warnings_as_lines(console):
+            result = prune_iteratively(
+                surrogate,
+                data,
+                target,
+                key=key,
+                steps=1,
+                floor=floor,
+                fine_tuning=None if fine_tune else _as_it_is,
+            )
+        pruned = result.final.surrogate.with_provenance(pruned_from=model.name)
+        save(pruned, output)
+    except (OSError, ImportError, ValueError) as error:
+        raise Refused(in_words_of_pruning(in_words_of_the_command(str(error)))) from None
+    Console(highlight=False).print(judgement(pruned, held_out.samples, names))
+    widths = ["-".join(map(str, s.network.widths)) for s in (surrogate, pruned)]
+    print(f"{widths[0]} to {widths[1]}, {pruned.network.n_parameters} parameters. Stored in {output}")
+
+
+def _nodes(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise Refused(f"--keep is {text!r}; give the nodes of each hidden layer, such as 8,8, or one number") from None
+
+
+def _as_it_is(surrogate, reference, *, key):
+    return surrogate
+
+
+class _NoBar:
+    """Nothing is shown meanwhile."""
+
+    def stop(self) -> None:
+        """Nothing to stop."""

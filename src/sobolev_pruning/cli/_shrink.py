@@ -1,0 +1,120 @@
+"""The command `shrink`: the smallest network that a table and a tolerance allow, and the whole front."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ._ending import Refused, interruptible
+from ._precision import enable_double_precision
+from ._pruning import (
+    AllowMissing,
+    Columns,
+    Derivatives,
+    Errors,
+    Floor,
+    Inputs,
+    Model,
+    Outputs,
+    Overwrite,
+    SecondDerivatives,
+    Seed,
+    Table,
+    Weights,
+    check_seed,
+    in_words_of_pruning,
+    read_model_and_table,
+)
+from ._table import in_words_of_the_command, warnings_as_lines
+
+
+def shrink(
+    model: Model,
+    table: Table,
+    inputs: Inputs = None,
+    outputs: Outputs = None,
+    derivatives: Derivatives = None,
+    second_derivatives: SecondDerivatives = None,
+    errors: Errors = None,
+    weights: Weights = None,
+    allow_missing: AllowMissing = False,
+    values: Annotated[float | None, typer.Option("--values", metavar="E", help="Largest 1 − R² of the values.")] = None,
+    gradients: Annotated[
+        float | None, typer.Option("--gradients", metavar="E", help="Largest 1 − R² of the gradients.")
+    ] = None,
+    curvature: Annotated[
+        float | None, typer.Option("--curvature", metavar="E", help="Largest 1 − R² of the second derivatives.")
+    ] = None,
+    largest_value: Annotated[
+        float | None, typer.Option("--largest-value", metavar="E", help="Largest error of a value.")
+    ] = None,
+    largest_gradient: Annotated[
+        float | None, typer.Option("--largest-gradient", metavar="E", help="Largest error of a first derivative.")
+    ] = None,
+    largest_curvature: Annotated[
+        float | None, typer.Option("--largest-curvature", metavar="E", help="Largest error of a second derivative.")
+    ] = None,
+    floor: Floor = 1,
+    max_trials: Annotated[int, typer.Option("--max-trials", metavar="N", help="Networks to fine-tune at most.")] = 100,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", metavar="S", help="Begin no further trial after them.")
+    ] = None,
+    seed: Seed = 0,
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder of surrogates and report.")] = Path(
+        "front"
+    ),
+    overwrite: Overwrite = False,
+) -> None:
+    """Find the smallest network within a tolerance; store every surrogate on the front, and a report."""
+    check_seed(seed)
+    columns = Columns(inputs, outputs, derivatives, second_derivatives, errors, weights, allow_missing)
+    enable_double_precision()
+    import jax
+
+    from ..pruning import Candidate, Tolerance
+    from ..pruning import shrink as search
+    from ..study import check_front_folder, write_front
+
+    begin = time.perf_counter()
+    console = Console(stderr=True, highlight=False)
+    try:
+        tolerance = Tolerance(values, gradients, curvature, largest_value, largest_gradient, largest_curvature)
+        surrogate, samples, _ = read_model_and_table(model, table, columns)
+        check_front_folder(output, overwrite=overwrite)
+
+        def tell(candidate: Candidate) -> None:
+            listed = ", ".join(f"{n.replace('_', ' ')} {getattr(candidate.errors, n):.1e}" for n in tolerance.bounds)
+            standing = "within" if candidate.within else "beyond"
+            widths = "-".join(map(str, candidate.widths))
+            console.print(f"{widths}, {candidate.n_parameters} parameters: {standing}; {listed}", soft_wrap=True)
+
+        with interruptible(output, _NoBar(), lambda: "nothing"), warnings_as_lines(console):
+            result = search(
+                surrogate,
+                samples,
+                tolerance=tolerance,
+                key=jax.random.key(seed),
+                floor=floor,
+                max_trials=max_trials,
+                seconds=seconds,
+                progress=tell,
+            )
+            write_front(result, tolerance, time.perf_counter() - begin, output)
+    except (OSError, ImportError, ValueError) as error:
+        raise Refused(in_words_of_pruning(in_words_of_the_command(str(error)))) from None
+    smallest = result.smallest
+    widths = "-".join(map(str, smallest.widths))
+    ending = "" if result.complete else "; ended by its limits, there may be a smaller one"
+    print(
+        f"{widths}, {smallest.n_parameters} parameters of {result.original.n_parameters}; {len(result.trials)} "
+        f"networks tried in {time.perf_counter() - begin:.0f} s{ending}. Report: {output / 'report.html'}"
+    )
+
+
+class _NoBar:
+    """Lines are printed instead."""
+
+    def stop(self) -> None:
+        """Nothing to stop."""

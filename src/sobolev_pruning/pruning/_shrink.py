@@ -1,0 +1,237 @@
+"""The search for the smallest network that is still right, in its values and its sensitivities."""
+
+import itertools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ..reference import AbstractReferenceModel, Samples
+from ..surrogate import MLP, Surrogate
+from ._compensation import LeastSquares
+from ._criteria import AbstractCriterion
+from ._dense import choose_layers, prune
+from ._fine_tuning import FineTuning
+from ._iterative import check_floor
+from ._ranking import Ranking
+from ._tolerance import Tolerance, in_precision_of
+from ._trials import Candidate, Trials
+
+_MOST_CHOICES = 200
+_QUANTITIES = ("values", "gradients", "curvature")
+
+
+@final
+@dataclass(frozen=True)
+class ShrinkResult:
+    """What a search has found.
+
+    Attributes:
+        smallest: the network with fewest parameters within the tolerance.
+        original: the network that was given; it is on the front only if no smaller one is as good.
+        trials: every network that was fine-tuned, in the order of the search.
+        complete: whether the search ended by itself, not by its limits.
+    """
+
+    smallest: Candidate
+    original: Candidate
+    trials: tuple[Candidate, ...]
+    complete: bool
+
+    @property
+    def front(self) -> tuple[Candidate, ...]:
+        """All networks that no other beats in parameters and every measured `1 − R²`, fewest parameters first."""
+        everything = sorted((self.original, *self.trials), key=lambda c: c.n_parameters)
+        return tuple(c for c in everything if not any(_beats(other, c) for other in everything))
+
+
+def _beats(one: Candidate, other: Candidate) -> bool:
+    a, b = _objectives(one), _objectives(other)
+    return bool(np.all(a <= b) and np.any(a < b))
+
+
+def _objectives(candidate: Candidate) -> np.ndarray:
+    errors = [getattr(candidate.errors, name) for name in _QUANTITIES]
+    return np.array([candidate.n_parameters, *(math.inf if e is None else e for e in errors)])
+
+
+def shrink(
+    network: Surrogate | MLP,
+    reference: AbstractReferenceModel | Samples,
+    *,
+    tolerance: Tolerance,
+    key: PRNGKeyArray,
+    floor: int = 1,
+    criterion: AbstractCriterion | None = None,
+    fine_tuning: FineTuning | None = None,
+    held_out: int = 4096,
+    max_trials: int = 100,
+    seconds: float | None = None,
+    progress: Callable[[Candidate], None] | None = None,
+) -> ShrinkResult:
+    """Find the smallest network, in width and depth, whose values and sensitivities stay within a tolerance.
+
+    A fit of p parameters costs more than p, so the search comes from below. First it climbs: networks with 1, 2, 4, …
+    nodes in each of one, two or all hidden layers are pruned out of the given one and fine-tuned, fewest parameters
+    first, until one is within the tolerance. Then it descends: each layer of the best network so far is cut to the
+    floor, by half, or by one node; it is halved while its neighbour grows; it is removed; or, as long as the network is
+    no deeper than the given one, a narrow layer is put before it. A function of few directions of many inputs gets
+    smallest by the last two. The largest
+    saving is tried first; what stays within the tolerance is the next to be cut, all else is rolled back, and so is
+    everything that fits into what failed. The descent ends when no cut holds.
+
+    Each network starts from the significant and distinct nodes of its parent with a least-squares refit
+    (`rank_distinct`, `LeastSquares`), and, where it is small, races with random starts (`Refit`). Whether it is within
+    the tolerance is measured on held-out samples, against the truth of the reference where that is known; then the
+    largest error of a value is looked for on 32 times as many and on the outermost of half a million, and an eighth of
+    the samples to train on are as far out.
+
+    Args:
+        network: what to start from; it must be within the tolerance. A bare network learns units from samples.
+        reference: what to learn from and to judge by. Where it has a truth, labels are exact; of samples, a fifth is
+            held out.
+        tolerance: of the errors on held-out samples.
+        key: random key of samples, splits and starts.
+        floor: nodes that every hidden layer keeps at least.
+        criterion: of the nodes; by default interval significance over 32 trust regions of the data.
+        fine_tuning: trains the pruned networks; by default `Refit()`, on values, gradients, and on curvature if the
+            tolerance bounds it and the reference knows it.
+        held_out: samples to judge by, of a reference that is no data.
+        max_trials: networks to fine-tune at most.
+        seconds: no further trial begins after them; None for no limit.
+        progress: called with every network after its fine-tuning.
+
+    Returns:
+        The smallest network within the tolerance, and all others on the Pareto front of parameters against errors.
+
+    Raises:
+        ValueError: the given network misses the tolerance, and by how much; the tolerance bounds what has no labels; a
+            floor above the width of a layer; or a number out of range.
+    """
+    if max_trials < 1:
+        raise ValueError(f"`max_trials` is {max_trials}; it must be at least 1.")
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"`seconds` is {seconds}; it must be positive, or None for no limit.")
+    begin = time.perf_counter()
+    trials = Trials(network, reference, tolerance, fine_tuning, criterion, held_out=held_out, key=key)
+    check_floor(floor, trials.original.widths[1:-1])
+    search = _Search(
+        trials, floor, lambda n: n < max_trials and (seconds is None or time.perf_counter() - begin < seconds), progress
+    )
+    search.climb()
+    search.descend()
+    return ShrinkResult(search.best, trials.original, tuple(search.tried), not search.was_cut_short)
+
+
+_Widths = tuple[int, ...]
+
+
+class _Search:
+    """Climbs and descends, and remembers what was tried."""
+
+    def __init__(
+        self,
+        trials: Trials,
+        floor: int,
+        may_go_on: Callable[[int], bool],
+        progress: Callable[[Candidate], None] | None,
+    ) -> None:
+        self.best = trials.original
+        self.tried: list[Candidate] = []
+        self.was_cut_short = False
+        self._trials, self._floor, self._may_go_on, self._progress = trials, floor, may_go_on, progress
+        self._failed: list[_Widths] = []
+        self._rankings: dict[int, Ranking] = {}
+
+    def climb(self) -> None:
+        """Uniform networks from below, until one is within the tolerance."""
+        hidden = tuple(self.best.widths[1:-1])
+        narrowest = min(hidden)
+        ladder = itertools.takewhile(lambda width: width < narrowest, (self._floor * 2**k for k in itertools.count()))
+        shapes = [(width,) * depth for width in ladder for depth in sorted({1, min(2, len(hidden)), len(hidden)})]
+        for widths in sorted(shapes, key=self._size):
+            if self._size(widths) >= self.best.n_parameters or not self._attempt(widths, self._trials.original):
+                continue
+            return
+
+    def descend(self) -> None:
+        """Cut the best network as long as a cut holds."""
+        while any(self._attempt(widths, parent) for parent in [self.best] for widths in self._cuts(parent)):
+            pass
+
+    def _cuts(self, parent: Candidate) -> list[_Widths]:
+        """Networks with fewer parameters that are near, the smallest first."""
+        hidden = tuple(parent.widths[1:-1])
+        found: set[_Widths] = set()
+        for i, width in enumerate(hidden):
+            # In a wide layer one node more or less is not worth a fit.
+            for less in (self._floor, width // 2, width - max(1, width // 8)):
+                found.add((*hidden[:i], max(less, self._floor), *hidden[i + 1 :]))
+            # A function of few directions of its inputs wants few nodes in one layer, and more in the next for it.
+            for j in range(max(i - 1, 0), min(i + 2, len(hidden))):
+                for more in (1, hidden[j]) if j != i else ():
+                    traded = list(hidden)
+                    traded[i], traded[j] = max(self._floor, width // 2), hidden[j] + more
+                    found.add(tuple(traded))
+            if len(hidden) > 1:
+                found.add((*hidden[:i], *hidden[i + 1 :]))
+        if len(hidden) < len(self._trials.original.widths) - 2:
+            found |= {(width, *hidden) for width in (self._floor, 2 * self._floor)}
+        return sorted((w for w in found if self._size(w) < parent.n_parameters), key=self._size)
+
+    def _size(self, hidden: _Widths) -> int:
+        widths = (self.best.widths[0], *hidden, self.best.widths[-1])
+        return sum((below + 1) * above for below, above in itertools.pairwise(widths))
+
+    def _attempt(self, hidden: _Widths, parent: Candidate) -> bool:
+        """Whether the network is within the tolerance; it is the best one then."""
+        if any(_fits_into(hidden, failed) for failed in self._failed):
+            return False
+        if not self._may_go_on(len(self.tried)):
+            self.was_cut_short = True
+            return False
+        number = len(self.tried)
+        candidate = self._trials.repaired(self._start(hidden, parent), number)
+        self.tried.append(candidate)
+        if self._progress is not None:
+            self._progress(candidate)
+        if candidate.within:
+            self.best = candidate
+        else:
+            self._failed.append(hidden)
+        return candidate.within
+
+    def _start(self, hidden: _Widths, parent: Candidate) -> Surrogate:
+        """Pruned out of the parent if it is there, else out of the original, else drawn."""
+        for source in (parent, self._trials.original):
+            if _is_within(hidden, tuple(source.widths[1:-1])):
+                ranking = self._ranking(source)
+                refit = LeastSquares(self._trials.x)
+                return prune(source.surrogate, choose_layers(source.surrogate, ranking, hidden, refit), refit)
+        original = self._trials.original.surrogate
+        widths = [original.network.widths[0], *hidden, original.network.widths[-1]]
+        key = self._trials.start_key(len(self.tried))
+        drawn = in_precision_of(original, MLP.create(widths, activation=original.network.activation, key=key))
+        return Surrogate(drawn, original.normalisation, original.provenance)
+
+    def _ranking(self, source: Candidate) -> Ranking:
+        if id(source) not in self._rankings:
+            scores = self._trials.scores(source.surrogate)
+            self._rankings[id(source)] = self._trials.ranking(source.surrogate, scores)
+        return self._rankings[id(source)]
+
+
+def _fits_into(hidden: _Widths, other: _Widths) -> bool:
+    """Whether a network is the other one with nodes less."""
+    return len(hidden) == len(other) and all(a <= b for a, b in zip(hidden, other, strict=True))
+
+
+def _is_within(hidden: _Widths, other: _Widths) -> bool:
+    """Whether any choice of so many layers has the nodes."""
+    if len(hidden) > len(other) or math.comb(len(other), len(hidden)) > _MOST_CHOICES:
+        return False
+    return all(_fits_into(hidden, chosen) for chosen in itertools.combinations(other, len(hidden)))

@@ -1,0 +1,183 @@
+"""The search: it finds the width of a teacher, says what it tried, and refuses what cannot be met."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from pruning_networks import with_layers
+
+from sobolev_pruning.pruning import (
+    AbstractCriterion,
+    Candidate,
+    Refit,
+    ShrinkResult,
+    Significance,
+    SurrogateErrors,
+    Tolerance,
+    shrink,
+)
+from sobolev_pruning.reference import FunctionReference, Samples, UniformBox
+from sobolev_pruning.surrogate import MLP, Dense, Normalisation, Surrogate
+
+TEACHER = with_layers(([[1.0, -0.5], [0.3, 1.2]], [0.2, -0.4]), ([[1.5, -0.8]], [0.1]))
+REFERENCE = FunctionReference(TEACHER, UniformBox(jnp.array([-2.0, -2.0]), jnp.array([2.0, 2.0])))
+TOLERANCE = Tolerance(values=1e-5, gradients=1e-4, curvature=1e-2)
+QUICK = Refit(samples=128, max_steps=60, starts=3)
+KEY = jax.random.key(0)
+
+
+def split(surrogate):
+    """The same function with every hidden node twice, each of half the weight."""
+    first, last = surrogate.network.layers
+    twice = Dense(jnp.tile(first.weight, (2, 1)), jnp.tile(first.bias, 2))
+    halved = Dense(jnp.tile(last.weight, (1, 2)) / 2, last.bias)
+    return dataclasses.replace(surrogate, network=MLP((twice, halved), surrogate.network.activation))
+
+
+class Alike(AbstractCriterion):
+    """Every node is as good as another; the ranking still takes distinct ones first."""
+
+    def nodes(self, surrogate):
+        d, *hidden, m = surrogate.network.widths
+        return Significance(jnp.ones((m, d)), tuple(jnp.ones((m, width)) for width in hidden))
+
+    def weights(self, surrogate):
+        return tuple(jnp.ones_like(layer.weight) for layer in surrogate.network.layers)
+
+
+OPTIONS = {"key": KEY, "criterion": Alike(), "fine_tuning": QUICK, "held_out": 256}
+
+
+@pytest.fixture(scope="module")
+def found():
+    seen = []
+    result = shrink(split(TEACHER), REFERENCE, tolerance=TOLERANCE, progress=seen.append, **OPTIONS)
+    return result, seen
+
+
+def test_the_width_of_the_teacher_is_found(found):
+    result, seen = found
+    assert result.smallest.widths == [2, 2, 1]
+    assert result.smallest.within
+    assert result.complete
+    assert list(result.trials) == seen
+    assert [c.widths for c in result.trials] == [[2, 1, 1], [2, 2, 1]]
+
+
+def test_errors_are_those_of_the_surrogate_on_points_of_its_own(found):
+    result, _ = found
+    x = REFERENCE.inputs(jax.random.key(9), 512)
+    truth, mine = REFERENCE.truth(x), result.smallest.surrogate.evaluate(x)
+    assert np.max(np.abs(mine.y - truth.y)) < 0.01
+    unexplained = np.sum((mine.dydx - truth.dydx) ** 2) / np.sum((truth.dydx - truth.dydx.mean(axis=0)[None]) ** 2)
+    assert unexplained < 2 * TOLERANCE.gradients
+    assert result.trials[0].errors.values > TOLERANCE.values
+
+
+def test_the_front_is_sorted_and_holds_what_was_rolled_back(found):
+    result, _ = found
+    sizes = [c.n_parameters for c in result.front]
+    assert sizes == sorted(sizes)
+    assert [2, 1, 1] in [c.widths for c in result.front]
+    assert result.smallest in result.front
+
+
+def test_limits_end_the_search_and_are_told():
+    result = shrink(split(TEACHER), REFERENCE, tolerance=TOLERANCE, max_trials=1, **OPTIONS)
+    assert not result.complete
+    assert result.smallest is result.original
+    assert len(result.trials) == 1
+
+
+def candidate(width, error, within=True):
+    network = MLP.create([2, width, 1], key=KEY)
+    return Candidate(
+        Surrogate(network, Normalisation.identity(2, 1)), SurrogateErrors(error, error, None, 1.0, 1.0, None), within
+    )
+
+
+def test_the_front_leaves_out_what_is_beaten():
+    original, worse, better, tiny = (
+        candidate(9, 1e-6),
+        candidate(5, 1e-2),
+        candidate(4, 1e-4),
+        candidate(1, 1e-1, False),
+    )
+    result = ShrinkResult(better, original, (worse, better, tiny), True)
+    assert result.front == (tiny, better, original)
+
+
+X = jnp.linspace(-1.0, 1.0, 40).reshape(20, 2)
+LINE = Samples(X, X @ jnp.array([[1.0], [2.0]]))
+SHALLOW = Surrogate(MLP.create([2, 1], key=KEY), Normalisation.identity(2, 1))
+OTHER = Surrogate(MLP.create([3, 4, 1], key=KEY), Normalisation.identity(3, 1))
+CASES = {
+    "an original beyond the tolerance": (
+        lambda: shrink(with_layers(([[1.0, 0.0]], [0.0]), ([[1.0]], [0.0])), REFERENCE, tolerance=TOLERANCE, **OPTIONS),
+        ValueError,
+        r"misses the tolerance before .* `values` is .* times the 1e-05 allowed",
+    ),
+    "a floor above a layer": (
+        lambda: shrink(split(TEACHER), REFERENCE, tolerance=TOLERANCE, floor=5, **OPTIONS),
+        ValueError,
+        "`floor` is 5, above the 4 nodes of hidden layer 0",
+    ),
+    "no floor": (
+        lambda: shrink(split(TEACHER), REFERENCE, tolerance=TOLERANCE, floor=0, **OPTIONS),
+        ValueError,
+        "`floor` is 0",
+    ),
+    "no trials": (
+        lambda: shrink(TEACHER, REFERENCE, tolerance=TOLERANCE, max_trials=0, key=KEY),
+        ValueError,
+        "`max_trials` is 0",
+    ),
+    "no time": (
+        lambda: shrink(TEACHER, REFERENCE, tolerance=TOLERANCE, seconds=0.0, key=KEY),
+        ValueError,
+        "`seconds` is 0.0",
+    ),
+    "labels that are not there": (
+        lambda: shrink(TEACHER, LINE, tolerance=Tolerance(gradients=0.1), key=KEY),
+        ValueError,
+        "`gradients` of the tolerance bounds .* `dydx` is None",
+    ),
+    "no hidden layer": (
+        lambda: shrink(SHALLOW, LINE, tolerance=Tolerance(values=0.1), key=KEY),
+        ValueError,
+        "without a hidden layer",
+    ),
+    "another number of inputs": (
+        lambda: shrink(OTHER, LINE, tolerance=Tolerance(values=0.1), key=KEY),
+        ValueError,
+        "maps 2 inputs to 1 outputs, the network 3 to 1",
+    ),
+    "no bound": (Tolerance, ValueError, "bounds nothing"),
+    "a bound of zero": (lambda: Tolerance(values=0.0), ValueError, "`values` of the tolerance is 0.0"),
+    "too few to judge by": (
+        lambda: shrink(TEACHER, REFERENCE, tolerance=TOLERANCE, key=KEY, held_out=1),
+        ValueError,
+        "`held_out` is 1",
+    ),
+    "no starts": (lambda: Refit(starts=0), ValueError, "`starts` is 0"),
+    "no learning": (lambda: Refit(learning_rate=0.0), ValueError, "`learning_rate` is 0"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_is_refused(name):
+    call, error, match = CASES[name]
+    with pytest.raises(error, match=match):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("argument", "match"),
+    [({"tolerance": 1e-5}, "must be `Tolerance`"), ({"criterion": "magnitude"}, "AbstractCriterion")],
+)
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_other_types_are_refused(argument, match):
+    with pytest.raises(TypeError, match=match):
+        shrink(TEACHER, REFERENCE, **({"tolerance": TOLERANCE, "key": KEY} | argument))

@@ -1,0 +1,111 @@
+"""The commands `prune` and `shrink`: what they store and say, and one line for every bad input."""
+
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sobolev_pruning import cli
+from sobolev_pruning.surrogate import MLP, Dense, Normalisation, Surrogate, load, save
+
+X = np.random.default_rng(0).uniform(-1, 1, (150, 2))
+# One node more than the function needs: it is a single hyperbolic tangent, taken twice.
+W, B = np.array([[0.8, -1.1]]), np.array([0.3])
+Y, S = np.tanh(X @ W[0] + B[0]), np.cosh(X @ W[0] + B[0]) ** -2
+COLUMNS = {"a": X[:, 0], "b": X[:, 1], "y": Y, "dy/da": W[0, 0] * S, "dy/db": W[0, 1] * S}
+TWICE = (Dense(jnp.asarray(np.tile(W, (2, 1))), jnp.asarray(np.tile(B, 2))), Dense(jnp.full((1, 2), 0.5), jnp.zeros(1)))
+MODEL = Surrogate(MLP(TWICE, jnp.tanh), Normalisation.identity(2, 1))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("commands")
+    rows = [",".join(COLUMNS), *(",".join(map(str, row)) for row in zip(*COLUMNS.values(), strict=True))]
+    (folder / "t.csv").write_text("\n".join(rows) + "\n")
+    save(MODEL.with_provenance(inputs="a,b", outputs="y"), folder / "m.safetensors")
+    save(MODEL, folder / "silent.safetensors")
+    constant = jax.tree.map(jnp.zeros_like, MODEL.network)
+    save(Surrogate(constant, MODEL.normalisation, (("inputs", "a,b"), ("outputs", "y"))), folder / "bad.safetensors")
+    return folder
+
+
+@pytest.fixture
+def run(folder, monkeypatch, capsys):
+    """Run a command in the folder; returns status, standard output and standard error."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sobolev-pruning", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return call
+
+
+def test_shrink_finds_the_one_node(run, folder):
+    status, out, err = run(
+        "shrink", "m.safetensors", "t.csv", "--values", "1e-6", "--gradients", "1e-5", "--output", "front"
+    )
+    assert status == 0, err
+    assert "2-1-1, 5 parameters of 9; 1 networks tried" in out
+    assert "2-1-1, 5 parameters: within; values" in err
+    report = json.loads((folder / "front" / "report.json").read_text())
+    assert report["tolerance"] == {"values": 1e-6, "gradients": 1e-5}
+    smallest = load(folder / "front" / "smallest.safetensors")
+    assert smallest.network.widths == [2, 1, 1]
+    np.testing.assert_allclose(jax.vmap(smallest)(jnp.asarray(X))[:, 0], Y, atol=1e-4)
+    status, _, err = run("shrink", "m.safetensors", "t.csv", "--values", "1e-6", "--output", "front")
+    assert status == 2
+    assert "--overwrite" in err
+
+
+def test_prune_takes_one_step(run, folder):
+    status, out, err = run("prune", "m.safetensors", "t.csv", "--keep", "1", "--output", "p.safetensors")
+    assert status == 0, err
+    assert "2-2-1 to 2-1-1, 5 parameters. Stored in p.safetensors" in out
+    assert "∇y" in out
+    assert load(folder / "p.safetensors").network.widths == [2, 1, 1]
+
+
+SHRINK = ("shrink", "m.safetensors", "t.csv", "--output", "new")
+PRUNE = ("prune", "m.safetensors", "t.csv", "--output", "new.safetensors")
+CASES = {
+    "no tolerance": (SHRINK, "bounds nothing"),
+    "a tolerance of zero": ((*SHRINK, "--values", "0"), "--values of the tolerance is 0.0"),
+    "no such bound of labels": ((*SHRINK, "--curvature", "0.1"), "--curvature of the tolerance bounds"),
+    "missed already": (
+        ("shrink", "bad.safetensors", "t.csv", "--values", "0.1", "--output", "new"),
+        "misses the tolerance before",
+    ),
+    "no model": (("shrink", "none.safetensors", "t.csv", "--values", "0.1"), "none.safetensors"),
+    "no table": (("shrink", "m.safetensors", "none.csv", "--values", "0.1"), "none.csv"),
+    "columns not said": (("shrink", "silent.safetensors", "t.csv", "--values", "0.1"), "give --inputs"),
+    "too few columns": ((*SHRINK, "--inputs", "a", "--values", "0.1"), "--inputs names 1 columns; the surrogate has 2"),
+    "a column that is not there": ((*SHRINK, "--inputs", "a,c", "--values", "0.1"), "'c'"),
+    "a file as folder": ((*SHRINK, "--values", "0.1", "--output", "t.csv"), "t.csv is a file"),
+    "a high floor": ((*SHRINK, "--values", "0.1", "--floor", "3"), "--floor is 3, above the 2 nodes"),
+    "a seed below zero": ((*SHRINK, "--values", "0.1", "--seed", "-1"), "--seed is -1"),
+    "keep none": ((*PRUNE, "--keep", "0"), "--keep asks for 0 nodes"),
+    "keep more than there are": ((*PRUNE, "--keep", "3"), "--keep asks for 3 nodes of hidden layer 0"),
+    "keep what is no number": ((*PRUNE, "--keep", "few"), "--keep is 'few'"),
+    "an output that is there": ((*PRUNE, "--keep", "1", "--output", "t.csv"), "t.csv is already there"),
+    "an output nowhere": ((*PRUNE, "--keep", "1", "--output", "no/where.safetensors"), "cannot be written"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_is_refused_in_one_line(run, folder, name):
+    arguments, message = CASES[name]
+    before = sorted(p.name for p in folder.iterdir())
+    status, out, err = run(*arguments)
+    assert status == 2
+    assert message in err
+    assert err.startswith("sobolev-pruning: ")
+    assert err.count("\n") == 1
+    assert out == ""
+    assert sorted(p.name for p in folder.iterdir()) == before
