@@ -30,7 +30,9 @@ def names(path):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize(
-    ("share", "form"), [(0.0, {""}), (0.7, {".values", ".bits"}), (0.95, {".values", ".gaps"})], ids=str
+    ("share", "form"),
+    [(0.0, {""}), (0.7, {".values", ".bits"}), (0.95, {".values", ".gaps"})],
+    ids=["dense", "bits", "gaps"],
 )
 def test_the_smallest_form_is_stored_and_the_same_bits_come_back(tmp_path, share, form, dtype):
     model, dense = sparse(share, dtype), sparse(0.0, dtype)
