@@ -1,11 +1,6 @@
 """Which nodes matter, and what is left without the others."""
 
-from ._compensation import (
-    AbstractCompensation,
-    LeastSquares,
-    Mean,
-    Midpoint,
-)
+from ._compensation import AbstractCompensation, LeastSquares, Mean, Midpoint
 from ._criteria import (
     AbstractCriterion,
     ActivationVariance,
@@ -16,52 +11,15 @@ from ._criteria import (
     SampledSignificance,
     Taylor,
 )
-from ._dense import (
-    choose_layers,
-    kept_inputs,
-    prune,
-)
-from ._enclosures import (
-    GradientEnclosures,
-    NodeEnclosures,
-    VacuousEnclosureError,
-    enclose_gradients,
-    enclose_nodes,
-)
-from ._fine_tuning import (
-    FineTuning,
-    Refit,
-)
-from ._iterative import (
-    AbstractTarget,
-    Overall,
-    PerLayer,
-    PruningResult,
-    PruningStep,
-    prune_iteratively,
-)
-from ._kept import (
-    Kept,
-)
-from ._linear_layers import (
-    MergedLayers,
-    layer_significance,
-    merge_linear_layers,
-)
-from ._ranking import (
-    Ranking,
-    rank_by_significance,
-    rank_distinct,
-)
-from ._shrink import (
-    ShrinkResult,
-    shrink,
-)
-from ._significance import (
-    Significance,
-    sampled_significance,
-    significance,
-)
+from ._dense import choose_layers, kept_inputs, prune
+from ._enclosures import GradientEnclosures, NodeEnclosures, VacuousEnclosureError, enclose_gradients, enclose_nodes
+from ._fine_tuning import FineTuning, Refit
+from ._iterative import AbstractTarget, Overall, PerLayer, PruningResult, PruningStep, prune_iteratively
+from ._kept import Kept
+from ._linear_layers import MergedLayers, layer_significance, merge_linear_layers
+from ._ranking import Ranking, rank_by_significance, rank_distinct
+from ._shrink import ShrinkResult, shrink
+from ._significance import Significance, sampled_significance, significance
 from ._sparse import (
     AbstractSparsity,
     ErdosRenyiSparsity,
@@ -89,17 +47,9 @@ from ._structure import (
     significance_of_groups,
     taylor_of_groups,
 )
-from ._tolerance import (
-    SurrogateErrors,
-    Tolerance,
-)
-from ._trials import (
-    Candidate,
-)
-from ._weights import (
-    sampled_weight_significance,
-    weight_significance,
-)
+from ._tolerance import SurrogateErrors, Tolerance
+from ._trials import Candidate
+from ._weights import sampled_weight_significance, weight_significance
 
 __all__ = [
     "AbstractCompensation",
