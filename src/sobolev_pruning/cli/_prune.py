@@ -67,6 +67,7 @@ def prune(
 
     from ..pruning import Overall, PerLayer, prune_iteratively
     from ..reference import DataSet
+    from ..sobolev import Silent
     from ..surrogate import save
 
     console = Console(stderr=True, highlight=False)
@@ -76,7 +77,7 @@ def prune(
         data, held_out = DataSet(samples).split(split_key, 0.2)
         n_hidden = len(surrogate.network.widths) - 2
         target = Overall(nodes[0]) if len(nodes) == 1 < n_hidden else PerLayer(tuple(nodes))
-        with interruptible(None, _NoBar(), lambda: "nothing"), warnings_as_lines(console):
+        with interruptible(None, Silent(), lambda: "nothing"), warnings_as_lines(console):
             result = prune_iteratively(
                 surrogate,
                 data,
@@ -104,10 +105,3 @@ def _nodes(text: str) -> list[int]:
 
 def _as_it_is(surrogate, reference, *, key):
     return surrogate
-
-
-class _NoBar:
-    """Nothing is shown meanwhile."""
-
-    def stop(self) -> None:
-        """Nothing to stop."""

@@ -75,6 +75,7 @@ def shrink(
 
     from ..pruning import Candidate, Tolerance
     from ..pruning import shrink as search
+    from ..sobolev import Silent
     from ..study import check_front_folder, write_front
 
     begin = time.perf_counter()
@@ -90,7 +91,7 @@ def shrink(
             widths = "-".join(map(str, candidate.widths))
             console.print(f"{widths}, {candidate.n_parameters} parameters: {standing}; {listed}", soft_wrap=True)
 
-        with interruptible(output, _NoBar(), lambda: "nothing"), warnings_as_lines(console):
+        with interruptible(output, Silent(), lambda: "nothing"), warnings_as_lines(console):
             result = search(
                 surrogate,
                 samples,
@@ -111,10 +112,3 @@ def shrink(
         f"{widths}, {smallest.n_parameters} parameters of {result.original.n_parameters}; {len(result.trials)} "
         f"networks tried in {time.perf_counter() - begin:.0f} s{ending}. Report: {output / 'report.html'}"
     )
-
-
-class _NoBar:
-    """Lines are printed instead."""
-
-    def stop(self) -> None:
-        """Nothing to stop."""

@@ -20,10 +20,10 @@ from ..reference import (
 from ..regions import TrustRegions
 from ..sobolev import DivergedError, SobolevLoss, ValueLoss, redrawn
 from ..surrogate import MLP, Normalisation, Surrogate
-from ._criteria import AbstractCriterion
+from ._criteria import AbstractCriterion, IntervalSignificance
 from ._fine_tuning import FineTuning, Refit
 from ._ranking import Ranking, rank_distinct
-from ._significance import Significance, significance
+from ._significance import Significance
 from ._tolerance import SurrogateErrors, Tolerance, in_precision_of
 
 _N_UNITS = 16384
@@ -245,7 +245,7 @@ class Trials:
         if self._criterion is not None:
             return self._criterion.nodes(surrogate)
         around = TrustRegions.around(self.x)
-        return significance(surrogate, TrustRegions(self.x[:_N_REGIONS], around.radius))
+        return IntervalSignificance(TrustRegions(self.x[:_N_REGIONS], around.radius)).nodes(surrogate)
 
     def ranking(self, surrogate: Surrogate, scores: Significance) -> Ranking:
         """The nodes that say most, and say something new, first."""
