@@ -56,12 +56,7 @@ def fit_gauss_newton(
 
         first = reference.sample(key_1, 32_768)
         start = fit_levenberg_marquardt(surrogate, first, loss, key=key_2, starts=4).surrogate
-        weighed = Whitened.from_residuals(loss, start, first)
-        start = fit_levenberg_marquardt(start, first, weighed, key=key_3, starts=4, ridge=1.0).surrogate
-        result = fit_gauss_newton(start, reference, weighed, key=key_4, steps=200, samples_per_step=2**19)
-
-    The step between may be left out. Labels of one path err together, so that on those of a basket of assets weighting
-    them by their covariance is worth a tenfold number of samples.
+        result = fit_gauss_newton(start, reference, loss, key=key_3, steps=200, samples_per_step=2**19)
 
     Args:
         surrogate: where to start; its normalisation stays as it is.
