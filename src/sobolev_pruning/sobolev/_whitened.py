@@ -21,8 +21,8 @@ class Whitened(AbstractLoss):
     noise, which a sum of squares cannot know. Weighted by the inverse of their covariance, residuals are uncorrelated
     and of one size, and by Aitken's theorem no other linear weighting leaves less of the noise in the parameters. On
     8 192 one-path samples of the Bachelier basket it divides the unexplained variance of values by six, of deltas by
-    thirty and of gammas by a hundred (`benchmarks/labels_allow.py`). Where labels have little noise the network must fit closely, so it has to be able
-    to: one too small for the reference is better off with the loss as it is.
+    thirty and of gammas by a hundred (`benchmarks/labels_allow.py`). Where labels have little noise the network must
+    fit closely, so it has to be able to: one too small for the reference is better off with the loss as it is.
 
     The covariance is seldom known. What it can be learned from are the residuals of a network that has been fitted
     without it:
