@@ -1,0 +1,307 @@
+"""Which criterion chooses the nodes, and what takes over for the others? Against chance and sparse training.
+
+    python benchmarks/criteria.py [--seeds 5] [--train 2000] [--tune 600] [--workers 2]
+
+Three references: the Bachelier basket of seven assets, a Heston call of its spot and five parameters, and the wing
+weight of ten inputs, labelled by their truth, values and gradients, so that no noise of labels hides a difference.
+For each seed one network d-128×6-1 is trained. Every criterion ranks its nodes, the first 64, 32, 16, 8, 4 and 3 of
+each layer are kept, every compensation makes a small network of them, and all are fine-tuned alike: the same samples,
+batches, steps and optimizer. SET and RigL train a masked d-128×6-1 from the beginning, for as many steps as the large
+network and the fine-tuning together, with as many weights as the small dense network has. Errors are 1 − R² of values,
+gradients and Hessians, against the truth at 2 048 other inputs.
+
+One process on each core. Writes `benchmarks/results/criteria.md`.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import itertools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sobolev_pruning.pruning import (
+    AbstractCompensation,
+    ActivationVariance,
+    ErdosRenyiSparsity,
+    IntervalSignificance,
+    LeastSquares,
+    Magnitude,
+    Mean,
+    Midpoint,
+    Random,
+    Ranking,
+    Saliency,
+    SampledSignificance,
+    Taylor,
+    prune,
+    random_masks,
+    rank_by_significance,
+    rank_distinct,
+    rigl,
+    sparse_evolution,
+)
+from sobolev_pruning.reference import (
+    AbstractReferenceWithTruth,
+    BachelierBasket,
+    DataSet,
+    Mixture,
+    ModelLaw,
+    Samples,
+    UniformCube,
+    heston,
+    wing_weight,
+)
+from sobolev_pruning.regions import TrustRegions
+from sobolev_pruning.sobolev import SobolevLoss, fit
+from sobolev_pruning.study import environment, measure
+from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
+
+RESULTS = Path(__file__).parent / "results" / "criteria.md"
+WIDTH, DEPTH = 128, 6
+KEPT = (64, 32, 16, 8, 4, 3)
+N_TRAIN, N_TEST, N_BOXES, N_COMPARED, BATCH = 4096, 2048, 64, 512, 256
+SPARSE = ("SET", "RigL")
+
+# Errors of values, gradients and Hessians.
+Errors = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One network: what made it, and its errors before and after fine-tuning."""
+
+    case: str
+    seed: int
+    criterion: str
+    compensation: str
+    kept: int
+    before: Errors
+    after: Errors
+
+
+def basket(seed: int) -> AbstractReferenceWithTruth:
+    return BachelierBasket.random(jax.random.key(seed), 7, spot_law=Mixture(UniformCube(), ModelLaw()))
+
+
+def heston_call(_: int) -> AbstractReferenceWithTruth:
+    return heston(
+        initial_variance=(0.02, 0.1),
+        mean_reversion=(0.5, 3.0),
+        long_variance=(0.02, 0.1),
+        volatility_of_variance=(0.2, 0.8),
+        correlation=(-0.9, -0.3),
+        n_steps=16,
+    )
+
+
+CASES: dict[str, Callable[[int], AbstractReferenceWithTruth]] = {
+    "Bachelier basket, 7 assets": basket,
+    "Heston call: spot, five parameters": heston_call,
+    "wing weight, 10 inputs": lambda _: wing_weight(),
+}
+
+
+def rankings(surrogate: Surrogate, samples: Samples, key: jax.Array) -> dict[str, Ranking]:
+    """Every criterion's order of the nodes."""
+    x = samples.x[:N_COMPARED]
+    labelled = Samples(x, samples.y[:N_COMPARED], samples.dydx[:N_COMPARED])
+    boxes = TrustRegions.around(x[:N_BOXES])
+    scores = {
+        "interval significance": IntervalSignificance(boxes),
+        "interval, of gradients": IntervalSignificance(boxes, of="gradients"),
+        "sampled significance": SampledSignificance(x),
+        "Taylor": Taylor(labelled, SobolevLoss()),
+        "saliency": Saliency(labelled, SobolevLoss()),
+        "magnitude": Magnitude(),
+        "activation variance": ActivationVariance(x),
+        "random": Random(key),
+    }
+    found = {name: criterion.nodes(surrogate) for name, criterion in scores.items()}
+    distinct = rank_distinct(found["interval significance"], surrogate, x)
+    return {"interval, distinct": distinct} | {name: rank_by_significance(score) for name, score in found.items()}
+
+
+def compensations(samples: Samples) -> dict[str, AbstractCompensation]:
+    x = samples.x[:N_COMPARED]
+    return {
+        "midpoint": Midpoint(TrustRegions.around(x[:N_BOXES])),
+        "mean": Mean(x),
+        "least squares": LeastSquares(x, gradient_weight=0.0),
+        "with Jacobians": LeastSquares(x),
+    }
+
+
+def judged(surrogate: Surrogate, truth: Samples) -> Errors:
+    found = surrogate.evaluate(truth.x)
+    values, gradients, curvature = (
+        1 - measure(getattr(found, part), getattr(truth, part)).r2 for part in ("y", "dydx", "d2ydx2")
+    )
+    return values, gradients, curvature
+
+
+def truths(reference: AbstractReferenceWithTruth, key: jax.Array, n: int) -> Samples:
+    """In parts, since Hessians of an integral take memory."""
+    x = reference.sample(key, n).x
+    parts = [reference.truth(part) for part in jnp.split(x, n // 512)]
+    y, dydx, d2ydx2 = (jnp.concatenate([getattr(p, name) for p in parts]) for name in ("y", "dydx", "d2ydx2"))
+    return Samples(x, y, dydx, d2ydx2)
+
+
+def measured(case: str, seed: int, train: int, tune: int) -> list[Row]:
+    """All networks of one case and seed."""
+    reference = CASES[case](seed)
+    keys = jax.random.split(jax.random.key(seed), 6)
+    known, truth = truths(reference, keys[0], N_TRAIN), truths(reference, keys[1], N_TEST)
+    samples = Samples(known.x, known.y, known.dydx)
+    data, units = DataSet(samples), Normalisation.from_samples(samples)
+    loss = SobolevLoss()
+    start = Surrogate(MLP.create([reference.dim_in, *[WIDTH] * DEPTH, 1], key=keys[2]), units)
+    large_optimizer = optax.contrib.muon(optax.cosine_decay_schedule(5e-3, train))
+    options = {"steps": train, "batch_size": BATCH, "optimizer": large_optimizer}
+    large = fit(start, data, loss, key=keys[3], **options).surrogate
+    errors = judged(large, truth)
+    rows = [Row(case, seed, "the large network", "", WIDTH, errors, errors)]
+
+    optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, tune))
+    ranked, rules = rankings(large, samples, keys[4]), compensations(samples)
+    for n, (criterion, ranking), (name, rule) in itertools.product(KEPT, ranked.items(), rules.items()):
+        small = prune(large, ranking.keep([n] * DEPTH), rule)
+        tuned = fit(small, data, loss, key=keys[5], steps=tune, batch_size=BATCH, optimizer=optimizer).surrogate
+        rows.append(Row(case, seed, criterion, name, n, judged(small, truth), judged(tuned, truth)))
+
+    steps = train + tune
+    inner = optax.adam(optax.cosine_decay_schedule(3e-3, steps))
+    n_weights = sum(a * b for a, b in itertools.pairwise(start.network.widths))
+    for n in KEPT:
+        widths = [reference.dim_in, *[n] * DEPTH, 1]
+        share = 1 - sum(a * b for a, b in itertools.pairwise(widths)) / n_weights
+        masks = random_masks(start, ErdosRenyiSparsity(share), key=keys[4])
+        for name, optimizer_of_masks in (
+            ("SET", sparse_evolution(inner, masks, every=50, until=3 * steps // 4, key=keys[4])),
+            ("RigL", rigl(inner, masks, every=50, until=3 * steps // 4)),
+        ):
+            options = {"steps": steps, "batch_size": BATCH, "optimizer": optimizer_of_masks}
+            errors = judged(fit(masks.apply(start), data, loss, key=keys[3], **options).surrogate, truth)
+            rows.append(Row(case, seed, name, "", n, errors, errors))
+    return rows
+
+
+def _pin(cores: "multiprocessing.Queue[int]") -> None:
+    """Each process has one core to itself, where the system can say so; small networks gain nothing from several."""
+    core = cores.get()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+
+
+def medians(rows: Iterable[Row], when: str) -> Errors:
+    values, gradients, curvature = np.median([getattr(row, when) for row in rows], axis=0)
+    return float(values), float(gradients), float(curvature)
+
+
+def tables(rows: list[Row], case: str) -> list[str]:
+    """Before and after, a line for each criterion and compensation and a column for each number of nodes."""
+    of_case = [row for row in rows if row.case == case]
+    lines = []
+    for when, title in (("before", "before fine-tuning"), ("after", "after fine-tuning")):
+        lines += ["", f"### {case}, {title}", ""]
+        lines += ["| criterion | compensation | " + " | ".join(map(str, KEPT)) + " |", "|---|---|" + "---|" * len(KEPT)]
+        pairs = dict.fromkeys((row.criterion, row.compensation) for row in of_case if row.kept != WIDTH)
+        for criterion, compensation in pairs:
+            if when == "before" and criterion in SPARSE:
+                continue
+            cells = []
+            for n in KEPT:
+                group = [r for r in of_case if (r.criterion, r.compensation, r.kept) == (criterion, compensation, n)]
+                cells.append(" / ".join(f"{error:.0e}" for error in medians(group, when)))
+            lines.append(f"| {criterion} | {compensation} | {' | '.join(cells)} |")
+    return lines
+
+
+def against_chance(rows: list[Row]) -> list[str]:
+    """Errors of each criterion over those of random nodes, of the same seed, size and compensation."""
+    names = list(dict.fromkeys(row.compensation for row in rows if row.compensation))
+    chance = {(r.case, r.seed, r.compensation, r.kept): r for r in rows if r.criterion == "random"}
+    lines = ["| criterion | " + " | ".join(f"{name}, before | after" for name in names) + " |"]
+    lines.append("|---|" + "---|---|" * len(names))
+    for criterion in dict.fromkeys(row.criterion for row in rows if row.compensation):
+        cells = []
+        for name, when in itertools.product(names, ("before", "after")):
+            of_both = [
+                (getattr(r, when), getattr(chance[r.case, r.seed, name, r.kept], when))
+                for r in rows
+                if (r.criterion, r.compensation) == (criterion, name)
+            ]
+            ratios = np.exp(np.mean([np.log(np.divide(own, other)) for own, other in of_both], axis=0))
+            cells.append(" / ".join(f"{ratio:.2f}" for ratio in ratios))
+        lines.append(f"| {criterion} | {' | '.join(cells)} |")
+    return lines
+
+
+def main() -> None:
+    """Measure everything and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--train", type=int, default=2000, help="steps of the large network")
+    parser.add_argument("--tune", type=int, default=600, help="steps of every fine-tuning")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    cores = context.Queue()
+    for core in range(options.workers):
+        cores.put(core)
+    rows: list[Row] = []
+    tasks = list(itertools.product(range(options.seeds), CASES))
+    with concurrent.futures.ProcessPoolExecutor(options.workers, context, _pin, (cores,)) as pool:
+        futures = [pool.submit(measured, case, seed, options.train, options.tune) for seed, case in tasks]
+        for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
+            rows += future.result()
+            print(f"{done} of {len(tasks)}: {rows[-1].case}, seed {rows[-1].seed}", flush=True)
+            if len({row.case for row in rows}) == len(CASES):
+                _write(options, rows)
+
+
+def _write(options: argparse.Namespace, rows: list[Row]) -> None:
+    rows = sorted(rows, key=lambda row: (list(CASES).index(row.case), row.seed))
+    seeds = {case: len({row.seed for row in rows if row.case == case}) for case in CASES}
+    machine = ", ".join(f"{name} {value}" for name, value in environment().items())
+    lines = [
+        "# Which nodes stay, and what takes over for the others",
+        "",
+        f"{machine}.",
+        "",
+        f"Made by `python benchmarks/criteria.py --seeds {min(seeds.values())} --train {options.train} "
+        f"--tune {options.tune}`.",
+        f"From d-{WIDTH}×{DEPTH}-1; columns are nodes kept of every hidden layer. All numbers are 1 − R² of values /",
+        f"gradients / Hessians; medians of {min(seeds.values())} seeds.",
+        "",
+        "The large networks: "
+        + "; ".join(
+            f"{case} "
+            + " / ".join(f"{e:.0e}" for e in medians((r for r in rows if r.case == case and r.kept == WIDTH), "before"))
+            for case in CASES
+        )
+        + ".",
+        "",
+        "## Against chance",
+        "",
+        "Errors in multiples of those of a random choice of the same seed, size and compensation: geometric means over",
+        "all references, seeds and sizes.",
+        "",
+        *against_chance(rows),
+        "",
+        "## In full",
+        *itertools.chain.from_iterable(tables(rows, case) for case in CASES),
+    ]
+    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
