@@ -1,12 +1,12 @@
 """Which criterion chooses the nodes, and what takes over for the others? Against chance and sparse training.
 
-    python benchmarks/criteria.py [--seeds 5] [--train 2000] [--tune 600] [--workers 2]
+    python benchmarks/criteria.py [--seeds 5] [--train 1500] [--tune 500] [--workers 2]
 
 Three references: the Bachelier basket of seven assets, a Heston call of its spot and five parameters, and the wing
 weight of ten inputs, labelled by their truth, values and gradients, so that no noise of labels hides a difference.
-For each seed one network d-128×6-1 is trained. Every criterion ranks its nodes, the first 64, 32, 16, 8, 4 and 3 of
+For each seed one network d-128×4-1 is trained. Every criterion ranks its nodes, the first 64, 32, 16, 8, 4 and 3 of
 each layer are kept, every compensation makes a small network of them, and all are fine-tuned alike: the same samples,
-batches, steps and optimizer. SET and RigL train a masked d-128×6-1 from the beginning, for as many steps as the large
+batches, steps and optimizer. SET and RigL train a masked d-128×4-1 from the beginning, for as many steps as the large
 network and the fine-tuning together, with as many weights as the small dense network has. Errors are 1 − R² of values,
 gradients and Hessians, against the truth at 2 048 other inputs.
 
@@ -16,6 +16,7 @@ One process on each core. Writes `benchmarks/results/criteria.md`.
 import argparse
 import concurrent.futures
 import dataclasses
+import functools
 import itertools
 import multiprocessing
 import os
@@ -65,9 +66,11 @@ from sobolev_pruning.study import environment, measure
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
 
 RESULTS = Path(__file__).parent / "results" / "criteria.md"
-WIDTH, DEPTH = 128, 6
+WIDTH, DEPTH = 128, 4
 KEPT = (64, 32, 16, 8, 4, 3)
-N_TRAIN, N_TEST, N_BOXES, N_COMPARED, BATCH = 4096, 2048, 64, 512, 256
+N_TRAIN, N_TEST, N_COMPARED, BATCH = 4096, 2048, 512, 256
+# A box of gradients takes as long as sixty of values.
+N_BOXES, N_BOXES_OF_GRADIENTS = 32, 8
 SPARSE = ("SET", "RigL")
 
 # Errors of values, gradients and Hessians.
@@ -113,10 +116,10 @@ def rankings(surrogate: Surrogate, samples: Samples, key: jax.Array) -> dict[str
     """Every criterion's order of the nodes."""
     x = samples.x[:N_COMPARED]
     labelled = Samples(x, samples.y[:N_COMPARED], samples.dydx[:N_COMPARED])
-    boxes = TrustRegions.around(x[:N_BOXES])
+    boxes, few = TrustRegions.around(x[:N_BOXES]), TrustRegions.around(x[:N_BOXES_OF_GRADIENTS])
     scores = {
         "interval significance": IntervalSignificance(boxes),
-        "interval, of gradients": IntervalSignificance(boxes, of="gradients"),
+        "interval, of gradients": IntervalSignificance(few, of="gradients"),
         "sampled significance": SampledSignificance(x),
         "Taylor": Taylor(labelled, SobolevLoss()),
         "saliency": Saliency(labelled, SobolevLoss()),
@@ -155,6 +158,17 @@ def truths(reference: AbstractReferenceWithTruth, key: jax.Array, n: int) -> Sam
     return Samples(x, y, dydx, d2ydx2)
 
 
+# One of each for all seeds, so that their programs are compiled once.
+@functools.cache
+def muon(steps: int) -> optax.GradientTransformation:
+    return optax.contrib.muon(optax.cosine_decay_schedule(5e-3, steps))
+
+
+@functools.cache
+def adam(steps: int) -> optax.GradientTransformation:
+    return optax.adam(optax.cosine_decay_schedule(3e-3, steps))
+
+
 def measured(case: str, seed: int, train: int, tune: int) -> list[Row]:
     """All networks of one case and seed."""
     reference = CASES[case](seed)
@@ -164,21 +178,19 @@ def measured(case: str, seed: int, train: int, tune: int) -> list[Row]:
     data, units = DataSet(samples), Normalisation.from_samples(samples)
     loss = SobolevLoss()
     start = Surrogate(MLP.create([reference.dim_in, *[WIDTH] * DEPTH, 1], key=keys[2]), units)
-    large_optimizer = optax.contrib.muon(optax.cosine_decay_schedule(5e-3, train))
-    options = {"steps": train, "batch_size": BATCH, "optimizer": large_optimizer}
+    options = {"steps": train, "batch_size": BATCH, "optimizer": muon(train)}
     large = fit(start, data, loss, key=keys[3], **options).surrogate
     errors = judged(large, truth)
     rows = [Row(case, seed, "the large network", "", WIDTH, errors, errors)]
 
-    optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, tune))
     ranked, rules = rankings(large, samples, keys[4]), compensations(samples)
     for n, (criterion, ranking), (name, rule) in itertools.product(KEPT, ranked.items(), rules.items()):
         small = prune(large, ranking.keep([n] * DEPTH), rule)
-        tuned = fit(small, data, loss, key=keys[5], steps=tune, batch_size=BATCH, optimizer=optimizer).surrogate
+        tuned = fit(small, data, loss, key=keys[5], steps=tune, batch_size=BATCH, optimizer=adam(tune)).surrogate
         rows.append(Row(case, seed, criterion, name, n, judged(small, truth), judged(tuned, truth)))
 
     steps = train + tune
-    inner = optax.adam(optax.cosine_decay_schedule(3e-3, steps))
+    inner = adam(steps)
     n_weights = sum(a * b for a, b in itertools.pairwise(start.network.widths))
     for n in KEPT:
         widths = [reference.dim_in, *[n] * DEPTH, 1]
@@ -249,8 +261,8 @@ def main() -> None:
     """Measure everything and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--train", type=int, default=2000, help="steps of the large network")
-    parser.add_argument("--tune", type=int, default=600, help="steps of every fine-tuning")
+    parser.add_argument("--train", type=int, default=1500, help="steps of the large network")
+    parser.add_argument("--tune", type=int, default=500, help="steps of every fine-tuning")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")

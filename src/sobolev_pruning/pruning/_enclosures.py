@@ -81,7 +81,7 @@ def enclose_nodes(
     *,
     rounding: Rounding = "nearest",
     domain: str = "affine",
-    boxes_at_once: int = 64,
+    boxes_at_once: int | None = None,
 ) -> NodeEnclosures:
     """Enclose every hidden node and every adjoint over each box of a region.
 
@@ -96,14 +96,16 @@ def enclose_nodes(
         domain: as in `intervals.inclusion`. Affine forms remember how nodes depend on each other; of all domains they
             are the tightest for their time (`benchmarks/tightness.py`). `"interval"` compiles and runs faster, and
             over boxes that are not tiny its enclosures are wider by orders of magnitude.
-        boxes_at_once: boxes that are evaluated together; bounds the memory.
+        boxes_at_once: boxes that are evaluated together, which bounds the memory; if not given, up to 64 and about as
+            many as a GiB holds.
 
     Raises:
         ValueError: the region has another number of inputs than the surrogate, or `boxes_at_once` is below 1.
     """
+    at_once = boxes_that_fit(surrogate, domain, 0) if boxes_at_once is None else boxes_at_once
     return NodeEnclosures(
         region.boxes,
-        *_adjoints_first(*enclose_at_points(values_and_adjoints, surrogate, region, rounding, domain, boxes_at_once)),
+        *_adjoints_first(*enclose_at_points(values_and_adjoints, surrogate, region, rounding, domain, at_once)),
     )
 
 
@@ -113,16 +115,32 @@ def enclose_gradients(
     *,
     rounding: Rounding = "nearest",
     domain: str = "affine",
-    boxes_at_once: int = 64,
+    boxes_at_once: int | None = None,
 ) -> GradientEnclosures:
     """Enclose every node and adjoint, and their derivatives with respect to the inputs, over each box of a region.
 
     Interval adjoints of the second order: the inclusion of the reverse-mode derivative's tangents along the d inputs.
-    Arguments and errors are those of `enclose_nodes`, and so are the costs, about 1 + d times as large.
+    Arguments and errors are those of `enclose_nodes`. Time is about 1 + d times as large in plain intervals, and in
+    affine forms time and memory of a box are about (1 + d)² times as large: every tangent has symbols of its own.
     """
-    found, tangents = enclose_at_points(with_gradients, surrogate, region, rounding, domain, boxes_at_once)
+    at_once = boxes_that_fit(surrogate, domain, 1) if boxes_at_once is None else boxes_at_once
+    found, tangents = enclose_at_points(with_gradients, surrogate, region, rounding, domain, at_once)
     slopes, input_mixed, node_mixed = tangents
     return GradientEnclosures(NodeEnclosures(region.boxes, *_adjoints_first(*found)), input_mixed, slopes, node_mixed)
+
+
+# Of the affine forms of a node in bytes for every symbol, as measured of 7-128×6-1 in single precision: 1.1 GB a box
+# with gradients.
+_BYTES, _MEMORY, _MOST_BOXES = 180, 2**30, 64
+
+
+def boxes_that_fit(surrogate: Surrogate, domain: str, order: int) -> int:
+    """Boxes that a GiB holds about, at most 64; without symbols memory is no concern."""
+    if domain == "interval":
+        return _MOST_BOXES
+    d, *hidden, _ = surrogate.network.widths
+    box = _BYTES * (1 + d) ** (2 * order) * sum(hidden) * max(hidden, default=1)
+    return max(1, min(_MOST_BOXES, _MEMORY // max(box, 1)))
 
 
 def _adjoints_first(nodes, x_bar, node_bars):

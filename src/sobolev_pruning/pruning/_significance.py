@@ -56,7 +56,7 @@ def significance(
     of: Of = "values",
     rounding: Rounding = "nearest",
     domain: str = "affine",
-    boxes_at_once: int = 64,
+    boxes_at_once: int | None = None,
 ) -> Significance:
     """Interval adjoint significance of every input and hidden node over a region.
 
@@ -79,10 +79,10 @@ def significance(
             region along the data is seen as such by a relational `domain` alone. In plain intervals, small trust
             regions around samples rank best: `benchmarks/significance_regions.py` has the figures behind their default
             size.
-        of: `"values"` of the outputs, or their `"gradients"`, at about 1 + d times the cost.
+        of: `"values"` of the outputs, or their `"gradients"`; `enclose_gradients` says at which cost.
         rounding: `"nearest"`, since a ranking needs no guarantee, or `"outward"`.
         domain: as in `enclose_nodes`.
-        boxes_at_once: boxes that are evaluated together; bounds the memory.
+        boxes_at_once: as in `enclose_nodes`.
 
     Raises:
         ValueError: the region has another number of inputs than the surrogate, the output of the network is NaN on

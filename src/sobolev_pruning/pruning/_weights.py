@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from ..intervals import Rounding
 from ..regions import AbstractRegion
 from ..surrogate import Surrogate
-from ._enclosures import check_output_is_a_number, check_region, enclose_at_points
+from ._enclosures import boxes_that_fit, check_output_is_a_number, check_region, enclose_at_points
 from ._significance import check_bounded
 
 WeightScores = tuple[Float[Array, "m _ _"], ...]
@@ -20,7 +20,7 @@ def weight_significance(
     *,
     rounding: Rounding = "nearest",
     domain: str = "affine",
-    boxes_at_once: int = 64,
+    boxes_at_once: int | None = None,
 ) -> WeightScores:
     """Interval adjoint significance of every weight over a region.
 
@@ -35,7 +35,8 @@ def weight_significance(
     """
     check_region(region)
     check_output_is_a_number(surrogate, region)
-    below, adjoints = enclose_at_points(_layers, surrogate, region, rounding, domain, boxes_at_once)
+    at_once = boxes_that_fit(surrogate, domain, 0) if boxes_at_once is None else boxes_at_once
+    below, adjoints = enclose_at_points(_layers, surrogate, region, rounding, domain, at_once)
     widths, sizes = [n.width for n in below], [a.magnitude for a in adjoints]
     scores = _worst_box(surrogate, widths, sizes)
     check_bounded([(f"layer {i}", s) for i, s in enumerate(scores)], "the significance of its weights means nothing")

@@ -58,6 +58,9 @@ def fit_gauss_newton(
         start = fit_levenberg_marquardt(surrogate, first, loss, key=key_2, starts=4).surrogate
         result = fit_gauss_newton(start, reference, loss, key=key_3, steps=200, samples_per_step=2**19)
 
+    What the first steps have gathered was linearised far from the solution, and in the end holds the network back. A
+    second call with more steps goes on from the result and begins to gather anew.
+
     Args:
         surrogate: where to start; its normalisation stays as it is.
         reference: what to learn from; its labels may be of one path each.
@@ -67,7 +70,8 @@ def fit_gauss_newton(
         samples_per_step: fresh samples of every step, rounded up to whole blocks. With tens of parameters,
             some hundred thousand: fewer leave the first steps too noisy.
         damping: μ. Directions whose curvature is smaller than μ times that of their parameters alone learn slowly, and
-            gather less noise.
+            gather less noise. Of a `Whitened` loss it must be far below the `floor`, or what is full of noise is never
+            learned: 1e-12 in double precision.
         progress: shows the course of training; nothing is shown if not given.
         title: of the progress bar.
         on_step: called after every step with the steps done and the surrogate so far.

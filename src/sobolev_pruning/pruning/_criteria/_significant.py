@@ -23,7 +23,7 @@ class IntervalSignificance(AbstractCriterion):
         region: in physical units.
         of: `"values"` or `"gradients"`; weights are scored by the values alone.
         domain: as in `enclose_nodes`.
-        boxes_at_once: boxes that are evaluated together; bounds the memory.
+        boxes_at_once: as in `enclose_nodes`.
         x: data that the region is meant to hold, `(n, d)`; they are looked at when the criterion is made.
 
     Raises:
@@ -33,7 +33,7 @@ class IntervalSignificance(AbstractCriterion):
     region: AbstractRegion
     of: Of = eqx.field(static=True, default="values")
     domain: str = eqx.field(static=True, default="affine")
-    boxes_at_once: int = eqx.field(static=True, default=64)
+    boxes_at_once: int | None = eqx.field(static=True, default=None)
     x: Float[Array, "n d"] | None = None
 
     def __check_init__(self) -> None:
