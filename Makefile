@@ -20,7 +20,7 @@ check: $(INSTALLED)  ## Format, lint and types.
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-tables: $(INSTALLED)  ## Measure the tables of benchmarks/results again; takes about an hour and a half.
+tables: $(INSTALLED)  ## Measure the tables of benchmarks/results again; takes some hours.
 	$(BIN)/python benchmarks/case_study.py
 	$(BIN)/python benchmarks/significance_regions.py
 	$(BIN)/python benchmarks/optimisers.py
@@ -34,6 +34,8 @@ tables: $(INSTALLED)  ## Measure the tables of benchmarks/results again; takes a
 	$(BIN)/python benchmarks/labels_allow.py
 	$(BIN)/python benchmarks/loss_curves.py
 	$(BIN)/python benchmarks/shrink.py
+	$(BIN)/python benchmarks/criteria.py
+	$(BIN)/python benchmarks/fifty_assets.py
 
 peers: $(INSTALLED)  ## Time training beside JENN, SMT and PyTorch, which are installed for it.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
