@@ -1,14 +1,15 @@
 """Which criterion chooses the nodes, and what takes over for the others? Against chance and sparse training.
 
-    python benchmarks/criteria.py [--seeds 5] [--train 1500] [--tune 500] [--workers 2]
+    python benchmarks/criteria.py [--seeds 5] [--train 2000] [--tune 500] [--workers 2]
 
 Three references: the Bachelier basket of seven assets, a Heston call of its spot and five parameters, and the wing
 weight of ten inputs, labelled by their truth, values and gradients, so that no noise of labels hides a difference.
-For each seed one network d-128×4-1 is trained. Every criterion ranks its nodes, the first 64, 32, 16, 8, 4 and 3 of
-each layer are kept, every compensation makes a small network of them, and all are fine-tuned alike: the same samples,
-batches, steps and optimizer. SET and RigL train a masked d-128×4-1 from the beginning, for as many steps as the large
-network and the fine-tuning together, with as many weights as the small dense network has. Errors are 1 − R² of values,
-gradients and Hessians, against the truth at 2 048 other inputs.
+For each seed one network d-128×4-1 is trained, as in the case study by Muon with a weight decay that makes it easy to
+prune. Every criterion ranks its nodes, the first 64, 32, 16, 8, 4 and 3 of each layer are kept, every compensation
+makes a small network of them, and all are fine-tuned alike: the same samples, batches, steps and optimizer. SET and
+RigL train a masked d-128×4-1 from the beginning, for as many steps as the large network and the fine-tuning together,
+with as many weights as the small dense network has. Errors are 1 − R² of values, gradients and Hessians, against the
+truth at 2 048 other inputs.
 
 One process on each core. Writes `benchmarks/results/criteria.md`.
 """
@@ -20,6 +21,7 @@ import functools
 import itertools
 import multiprocessing
 import os
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -68,7 +70,7 @@ from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
 RESULTS = Path(__file__).parent / "results" / "criteria.md"
 WIDTH, DEPTH = 128, 4
 KEPT = (64, 32, 16, 8, 4, 3)
-N_TRAIN, N_TEST, N_COMPARED, BATCH = 4096, 2048, 512, 256
+N_TRAIN, N_TEST, N_COMPARED, LARGE_BATCH, BATCH = 4096, 2048, 1024, 1024, 256
 # A box of gradients takes as long as sixty of values.
 N_BOXES, N_BOXES_OF_GRADIENTS = 32, 8
 SPARSE = ("SET", "RigL")
@@ -161,7 +163,7 @@ def truths(reference: AbstractReferenceWithTruth, key: jax.Array, n: int) -> Sam
 # One of each for all seeds, so that their programs are compiled once.
 @functools.cache
 def muon(steps: int) -> optax.GradientTransformation:
-    return optax.contrib.muon(optax.cosine_decay_schedule(5e-3, steps))
+    return optax.contrib.muon(optax.cosine_decay_schedule(0.02, steps), weight_decay=0.1)
 
 
 @functools.cache
@@ -178,7 +180,7 @@ def measured(case: str, seed: int, train: int, tune: int) -> list[Row]:
     data, units = DataSet(samples), Normalisation.from_samples(samples)
     loss = SobolevLoss()
     start = Surrogate(MLP.create([reference.dim_in, *[WIDTH] * DEPTH, 1], key=keys[2]), units)
-    options = {"steps": train, "batch_size": BATCH, "optimizer": muon(train)}
+    options = {"steps": train, "batch_size": LARGE_BATCH, "optimizer": muon(train)}
     large = fit(start, data, loss, key=keys[3], **options).surrogate
     errors = judged(large, truth)
     rows = [Row(case, seed, "the large network", "", WIDTH, errors, errors)]
@@ -206,11 +208,16 @@ def measured(case: str, seed: int, train: int, tune: int) -> list[Row]:
     return rows
 
 
-def _pin(cores: "multiprocessing.Queue[int]") -> None:
-    """Each process has one core to itself, where the system can say so; small networks gain nothing from several."""
+def _begin(cores: "multiprocessing.Queue[int]", compiled: str) -> None:
+    """Each process has one core to itself, where the system can say so; small networks gain nothing from several.
+
+    What one process has compiled the others need not.
+    """
     core = cores.get()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
+    jax.config.update("jax_compilation_cache_dir", compiled)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 def medians(rows: Iterable[Row], when: str) -> Errors:
@@ -261,7 +268,7 @@ def main() -> None:
     """Measure everything and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--train", type=int, default=1500, help="steps of the large network")
+    parser.add_argument("--train", type=int, default=2000, help="steps of the large network")
     parser.add_argument("--tune", type=int, default=500, help="steps of every fine-tuning")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     options = parser.parse_args()
@@ -271,7 +278,10 @@ def main() -> None:
         cores.put(core)
     rows: list[Row] = []
     tasks = list(itertools.product(range(options.seeds), CASES))
-    with concurrent.futures.ProcessPoolExecutor(options.workers, context, _pin, (cores,)) as pool:
+    with (
+        tempfile.TemporaryDirectory() as compiled,
+        concurrent.futures.ProcessPoolExecutor(options.workers, context, _begin, (cores, compiled)) as pool,
+    ):
         futures = [pool.submit(measured, case, seed, options.train, options.tune) for seed, case in tasks]
         for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
             rows += future.result()
