@@ -10,10 +10,10 @@ demo: $(INSTALLED)  ## Run the published case study and write runs/bachelier/rep
 	$(BIN)/sobolev-pruning run bachelier --output runs/bachelier --overwrite
 
 test: $(INSTALLED)  ## Run the test suite.
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 sweep: $(INSTALLED)  ## Run the tests that are too long for every change.
-	$(BIN)/python -m pytest -n auto -m slow
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 check: $(INSTALLED)  ## Format, lint and types.
 	$(BIN)/ruff format --check .
