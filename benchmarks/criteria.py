@@ -1,6 +1,6 @@
 """Which criterion chooses the nodes, and what takes over for the others? Against chance and sparse training.
 
-    python benchmarks/criteria.py [--seeds 5] [--train 2000] [--tune 500] [--workers 2]
+    python benchmarks/criteria.py [--seeds 5] [--train 2000] [--tune 1000] [--workers 2]
 
 Three references: the Bachelier basket of seven assets, a Heston call of its spot and five parameters, and the wing
 weight of ten inputs, labelled by their truth, values and gradients, so that no noise of labels hides a difference.
@@ -11,7 +11,9 @@ RigL train a masked d-128×4-1 from the beginning, for as many steps as the larg
 with as many weights as the small dense network has. Errors are 1 − R² of values, gradients and Hessians, against the
 truth at 2 048 other inputs.
 
-One process on each core. Writes `benchmarks/results/criteria.md`.
+One process on each core, some minutes for each reference and seed. What is measured is kept in
+`runs/criteria.jsonl`, so that a run that was cut off goes on where it was; remove it to begin anew. Writes
+`benchmarks/results/criteria.md`.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import itertools
+import json
 import multiprocessing
 import os
 import tempfile
@@ -68,9 +71,10 @@ from sobolev_pruning.study import environment, measure
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
 
 RESULTS = Path(__file__).parent / "results" / "criteria.md"
+MEASURED = Path(__file__).parents[1] / "runs" / "criteria.jsonl"
 WIDTH, DEPTH = 128, 4
 KEPT = (64, 32, 16, 8, 4, 3)
-N_TRAIN, N_TEST, N_COMPARED, LARGE_BATCH, BATCH = 4096, 2048, 1024, 1024, 256
+N_TRAIN, N_TEST, N_COMPARED, LARGE_BATCH, BATCH = 4096, 2048, 512, 1024, 256
 # A box of gradients takes as long as sixty of values.
 N_BOXES, N_BOXES_OF_GRADIENTS = 32, 8
 SPARSE = ("SET", "RigL")
@@ -167,8 +171,8 @@ def muon(steps: int) -> optax.GradientTransformation:
 
 
 @functools.cache
-def adam(steps: int) -> optax.GradientTransformation:
-    return optax.adam(optax.cosine_decay_schedule(3e-3, steps))
+def adam(steps: int, rate: float) -> optax.GradientTransformation:
+    return optax.adam(optax.cosine_decay_schedule(rate, steps))
 
 
 def measured(case: str, seed: int, train: int, tune: int) -> list[Row]:
@@ -188,11 +192,11 @@ def measured(case: str, seed: int, train: int, tune: int) -> list[Row]:
     ranked, rules = rankings(large, samples, keys[4]), compensations(samples)
     for n, (criterion, ranking), (name, rule) in itertools.product(KEPT, ranked.items(), rules.items()):
         small = prune(large, ranking.keep([n] * DEPTH), rule)
-        tuned = fit(small, data, loss, key=keys[5], steps=tune, batch_size=BATCH, optimizer=adam(tune)).surrogate
+        tuned = fit(small, data, loss, key=keys[5], steps=tune, batch_size=BATCH, optimizer=adam(tune, 1e-3)).surrogate
         rows.append(Row(case, seed, criterion, name, n, judged(small, truth), judged(tuned, truth)))
 
     steps = train + tune
-    inner = adam(steps)
+    inner = adam(steps, 3e-3)
     n_weights = sum(a * b for a, b in itertools.pairwise(start.network.widths))
     for n in KEPT:
         widths = [reference.dim_in, *[n] * DEPTH, 1]
@@ -259,7 +263,7 @@ def against_chance(rows: list[Row]) -> list[str]:
                 if (r.criterion, r.compensation) == (criterion, name)
             ]
             ratios = np.exp(np.mean([np.log(np.divide(own, other)) for own, other in of_both], axis=0))
-            cells.append(" / ".join(f"{ratio:.2f}" for ratio in ratios))
+            cells.append(" / ".join(f"{ratio:.2g}" for ratio in ratios))
         lines.append(f"| {criterion} | {' | '.join(cells)} |")
     return lines
 
@@ -269,28 +273,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--train", type=int, default=2000, help="steps of the large network")
-    parser.add_argument("--tune", type=int, default=500, help="steps of every fine-tuning")
+    parser.add_argument("--tune", type=int, default=1000, help="steps of every fine-tuning")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     cores = context.Queue()
     for core in range(options.workers):
         cores.put(core)
-    rows: list[Row] = []
-    tasks = list(itertools.product(range(options.seeds), CASES))
+    rows = _measured_before(options)
+    done = {(row.seed, row.case) for row in rows}
+    tasks = [task for task in itertools.product(range(options.seeds), CASES) if task not in done]
+    _write(options, rows)
     with (
         tempfile.TemporaryDirectory() as compiled,
         concurrent.futures.ProcessPoolExecutor(options.workers, context, _begin, (cores, compiled)) as pool,
     ):
         futures = [pool.submit(measured, case, seed, options.train, options.tune) for seed, case in tasks]
-        for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
-            rows += future.result()
-            print(f"{done} of {len(tasks)}: {rows[-1].case}, seed {rows[-1].seed}", flush=True)
-            if len({row.case for row in rows}) == len(CASES):
-                _write(options, rows)
+        for n, future in enumerate(concurrent.futures.as_completed(futures), 1):
+            new = future.result()
+            with MEASURED.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(_stored(row, options)) + "\n" for row in new)
+            rows += new
+            print(f"{n} of {len(tasks)}: {new[0].case}, seed {new[0].seed}", flush=True)
+            _write(options, rows)
+
+
+def _stored(row: Row, options: argparse.Namespace) -> dict:
+    return dataclasses.asdict(row) | {"steps": [options.train, options.tune]}
+
+
+def _measured_before(options: argparse.Namespace) -> list[Row]:
+    """Rows of earlier runs of as many steps."""
+    MEASURED.parent.mkdir(exist_ok=True)
+    MEASURED.touch()
+    found = [json.loads(line) for line in MEASURED.read_text(encoding="utf-8").splitlines()]
+    own = [row for row in found if row.pop("steps") == [options.train, options.tune] and row["seed"] < options.seeds]
+    return [Row(**row | {when: tuple(row[when]) for when in ("before", "after")}) for row in own]
 
 
 def _write(options: argparse.Namespace, rows: list[Row]) -> None:
+    if len({row.case for row in rows}) < len(CASES):
+        return
     rows = sorted(rows, key=lambda row: (list(CASES).index(row.case), row.seed))
     seeds = {case: len({row.seed for row in rows if row.case == case}) for case in CASES}
     machine = ", ".join(f"{name} {value}" for name, value in environment().items())
