@@ -17,6 +17,7 @@ from sobolev_pruning.pruning import (
     significance,
     weight_significance,
 )
+from sobolev_pruning.pruning._enclosures import boxes_that_fit
 from sobolev_pruning.regions import Box, TrustRegions
 
 # One shape for most tests, so that it is compiled once.
@@ -175,6 +176,14 @@ def test_boxes_may_come_a_few_at_a_time():
     at_once, in_turn = (significance(model, region(), domain="interval", boxes_at_once=n) for n in (64, 3))
     for a, b in zip(jax.tree.leaves(at_once), jax.tree.leaves(in_turn), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_boxes_at_once_follow_from_the_memory():
+    """A box of 7-128×6-1 with gradients takes 1.1 GB in affine forms, so that 64 would take 71."""
+    wide, narrow = surrogate((7, *[128] * 6, 1)), surrogate(WIDTHS)
+    assert boxes_that_fit(wide, "interval", 1) == boxes_that_fit(narrow, "affine", 1) == 64
+    assert 32 < boxes_that_fit(wide, "affine", 0) <= 64
+    assert boxes_that_fit(wide, "affine", 1) == 1
 
 
 # Gradients
