@@ -1,15 +1,14 @@
 """Which criterion chooses the nodes, and what takes over for the others? Against chance and sparse training.
 
-    python benchmarks/criteria.py [--seeds 5] [--train 2000] [--tune 1000] [--workers 2]
+    python benchmarks/criteria.py [--seeds 5] [--train 2000] [--tune 1000]
 
 Three references: the Bachelier basket of seven assets, a Heston call of its spot and five parameters, and the wing
 weight of ten inputs, labelled by their truth, values and gradients, so that no noise of labels hides a difference.
-For each seed one network d-128×4-1 is trained, as in the case study by Muon with a weight decay that makes it easy to
-prune. Every criterion ranks its nodes, the first 64, 32, 16, 8, 4 and 3 of each layer are kept, every compensation
-makes a small network of them, and all are fine-tuned alike: the same samples, batches, steps and optimizer. SET and
-RigL train a masked d-128×4-1 from the beginning, for as many steps as the large network and the fine-tuning together,
-with as many weights as the small dense network has. Errors are 1 − R² of values, gradients and Hessians, against the
-truth at 2 048 other inputs.
+For each seed one network d-128×4-1 is trained by Muon with weight decay, as in the case study. Every criterion ranks
+its nodes, the first 64, 32, 16, 8, 4 and 3 of each layer are kept, every compensation makes a small network of them,
+and all are fine-tuned alike: the same samples, batches, steps and optimizer. SET and RigL train a masked d-128×4-1 from
+the beginning, for as many steps as the large network and the fine-tuning together, with as many weights as the small
+dense network has. Errors are 1 − R² of values, gradients and Hessians, against the truth at 2 048 other inputs.
 
 One process on each core, some minutes for each reference and seed. What is measured is kept in
 `runs/criteria.jsonl`, so that a run that was cut off goes on where it was; remove it to begin anew. Writes
@@ -32,6 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from orders import heston_call
 
 from sobolev_pruning.pruning import (
     AbstractCompensation,
@@ -62,7 +62,6 @@ from sobolev_pruning.reference import (
     ModelLaw,
     Samples,
     UniformCube,
-    heston,
     wing_weight,
 )
 from sobolev_pruning.regions import TrustRegions
@@ -75,7 +74,7 @@ MEASURED = Path(__file__).parents[1] / "runs" / "criteria.jsonl"
 WIDTH, DEPTH = 128, 4
 KEPT = (64, 32, 16, 8, 4, 3)
 N_TRAIN, N_TEST, N_COMPARED, LARGE_BATCH, BATCH = 4096, 2048, 512, 1024, 256
-# A box of gradients takes as long as sixty of values.
+# A box of gradients takes more than a hundred times as long as one of values.
 N_BOXES, N_BOXES_OF_GRADIENTS = 32, 8
 SPARSE = ("SET", "RigL")
 
@@ -100,20 +99,9 @@ def basket(seed: int) -> AbstractReferenceWithTruth:
     return BachelierBasket.random(jax.random.key(seed), 7, spot_law=Mixture(UniformCube(), ModelLaw()))
 
 
-def heston_call(_: int) -> AbstractReferenceWithTruth:
-    return heston(
-        initial_variance=(0.02, 0.1),
-        mean_reversion=(0.5, 3.0),
-        long_variance=(0.02, 0.1),
-        volatility_of_variance=(0.2, 0.8),
-        correlation=(-0.9, -0.3),
-        n_steps=16,
-    )
-
-
 CASES: dict[str, Callable[[int], AbstractReferenceWithTruth]] = {
     "Bachelier basket, 7 assets": basket,
-    "Heston call: spot, five parameters": heston_call,
+    "Heston call: spot, five parameters": lambda _: heston_call(),
     "wing weight, 10 inputs": lambda _: wing_weight(),
 }
 
@@ -274,11 +262,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--train", type=int, default=2000, help="steps of the large network")
     parser.add_argument("--tune", type=int, default=1000, help="steps of every fine-tuning")
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     cores = context.Queue()
-    for core in range(options.workers):
+    n_workers = os.cpu_count() or 1
+    for core in range(n_workers):
         cores.put(core)
     rows = _measured_before(options)
     done = {(row.seed, row.case) for row in rows}
@@ -286,7 +274,7 @@ def main() -> None:
     _write(options, rows)
     with (
         tempfile.TemporaryDirectory() as compiled,
-        concurrent.futures.ProcessPoolExecutor(options.workers, context, _begin, (cores, compiled)) as pool,
+        concurrent.futures.ProcessPoolExecutor(n_workers, context, _begin, (cores, compiled)) as pool,
     ):
         futures = [pool.submit(measured, case, seed, options.train, options.tune) for seed, case in tasks]
         for n, future in enumerate(concurrent.futures.as_completed(futures), 1):
