@@ -1,12 +1,13 @@
 """Does training on deltas collapse on a basket of fifty assets? Ten seeds.
 
-    python benchmarks/fifty_assets.py [--seeds 10] [--samples 16384 65536 131072] [--steps 8000]
+    python benchmarks/fifty_assets.py [--seeds 10] [--samples 16384 65536 131072] [--steps 1600]
 
-The case of Huge and Savine (*Differential Machine Learning*, 2020): a call on a Bachelier basket, labels of one path,
-a network of four hidden layers of twenty nodes, trained by values and by values and deltas on the same samples. In
-their notebooks training by both has collapsed to a constant on 131 072 samples. Basket, samples and network are drawn
-anew for each seed. A seed has collapsed if the library says so, if it diverged, or if it explains less than nine tenths
-of the variance of the price. Writes `benchmarks/results/fifty_assets.md`.
+The case of Huge and Savine (*Differential Machine Learning*, 2020): a call on a Bachelier basket, labels of one
+antithetic pair of paths, a network of four hidden layers of twenty nodes, trained by values and by values and deltas on
+the same samples, in as many steps of 1 024. In their notebooks training by both has collapsed to a constant on 131 072
+samples. Basket, samples and network are drawn anew for each seed. A seed has collapsed if the library says so, if it
+diverged, or if it explains less than half of the variance of the price, of which a constant explains nothing. Writes
+`benchmarks/results/fifty_assets.md`.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from sobolev_pruning.study import environment, errors_between
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
 
 RESULTS = Path(__file__).parent / "results" / "fifty_assets.md"
-N_ASSETS, HIDDEN, N_TEST, BATCH = 50, (20,) * 4, 4096, 256
+N_ASSETS, HIDDEN, N_TEST, BATCH = 50, (20,) * 4, 4096, 1024
 # RMSE of values in per cent of the spot, by values and by differential training: Huge and Savine's tables.
 PUBLISHED = {16384: (1.16, 0.21), 65536: (0.44, 0.07), 131072: (0.30, 6.07)}
 LOSSES: dict[str, AbstractLoss] = {"values": ValueLoss(), "values and deltas": SobolevLoss()}
@@ -39,7 +40,7 @@ def adam(steps: int) -> optax.GradientTransformation:
 def trained(loss: AbstractLoss, n: int, steps: int, seed: int) -> tuple[bool, float, float, float]:
     """Whether it collapsed, 100 RMSE of values, and 1 − R² of values and deltas, on the model's law."""
     model_key, sample_key, network_key, fit_key, test_key = jax.random.split(jax.random.key(seed), 5)
-    basket = BachelierBasket.random(model_key, N_ASSETS, antithetic=False)
+    basket = BachelierBasket.random(model_key, N_ASSETS)
     samples = basket.sample(sample_key, n)
     start = Surrogate(MLP.create([N_ASSETS, *HIDDEN, 1], key=network_key), Normalisation.from_samples(samples))
     try:
@@ -48,7 +49,7 @@ def trained(loss: AbstractLoss, n: int, steps: int, seed: int) -> tuple[bool, fl
         return True, np.inf, np.inf, np.inf
     truth = basket.truth(basket.spots(test_key, N_TEST))
     errors = errors_between(result.surrogate.evaluate(truth.x), truth)
-    collapsed = result.failure is not None or errors.values.r2 < 0.9
+    collapsed = result.failure is not None or errors.values.r2 < 0.5
     return collapsed, 100 * errors.values.rmse, 1 - errors.values.r2, 1 - errors.deltas.r2
 
 
@@ -57,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--samples", type=int, nargs="+", default=[16384, 65536, 131072])
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=1600)
     options = parser.parse_args()
     listed = " ".join(map(str, options.samples))
     machine = ", ".join(f"{name} {value}" for name, value in environment().items())
