@@ -1,5 +1,6 @@
 """Settings of every test: 64 bits, no silent promotion of dtypes, fresh keys with a printed seed."""
 
+import gc
 import os
 import random
 from pathlib import Path
@@ -262,6 +263,29 @@ def pytest_runtest_setup(item):
     jax.config.update("jax_disable_most_optimizations", quickly)
     # For the processes that a test starts.
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quickly))
+
+
+# Every compiled program stays mapped into memory, and Linux allows a process 65 530 mappings (vm.max_map_count). A
+# whole run has more, and the compiler would end the process.
+MAPPINGS = Path("/proc/self/maps")
+MOST_MAPPINGS = 20_000
+TESTS_BETWEEN_COUNTS = 10
+tests_since_counted = 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown():
+    """Forget compiled programs before there are too many."""
+    global tests_since_counted
+    tests_since_counted += 1
+    if tests_since_counted < TESTS_BETWEEN_COUNTS or not MAPPINGS.exists():
+        return
+    tests_since_counted = 0
+    with MAPPINGS.open("rb") as mappings:
+        n_mappings = sum(1 for _ in mappings)
+    if n_mappings > MOST_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
 
 
 jax.config.update("jax_enable_x64", True)
