@@ -33,6 +33,7 @@ tables: $(INSTALLED)  ## Measure the tables of benchmarks/results again; takes s
 	$(BIN)/python benchmarks/orders.py
 	$(BIN)/python benchmarks/labels_allow.py
 	$(BIN)/python benchmarks/loss_curves.py
+	$(BIN)/python benchmarks/before_fine_tuning.py
 	$(BIN)/python benchmarks/shrink.py
 	$(BIN)/python benchmarks/criteria.py
 	$(BIN)/python benchmarks/fifty_assets.py

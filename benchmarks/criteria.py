@@ -165,6 +165,8 @@ def adam(steps: int, rate: float) -> optax.GradientTransformation:
 
 def measured(case: str, seed: int, train: int, tune: int) -> list[Row]:
     """All networks of one case and seed."""
+    # What the last task compiled stays mapped, and a process has only 65 530 mappings on Linux.
+    jax.clear_caches()
     reference = CASES[case](seed)
     keys = jax.random.split(jax.random.key(seed), 6)
     known, truth = truths(reference, keys[0], N_TRAIN), truths(reference, keys[1], N_TEST)

@@ -152,6 +152,7 @@ LONG = {
     "pruning/test_significance.py": (
         "test_relational_domains_are_sound_and_tighter[backward]",
         "test_no_sample_shows_more_than_an_enclosure[silu]",
+        "test_a_network_may_be_of_another_precision_than_the_region",
         "test_small_trust_regions_rank_as_samples_do",
         "test_float32_stays_float32",
         "test_significance_of_weights_encloses_and_is_zero_where_nothing_moves",

@@ -25,6 +25,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("commands")
     rows = [",".join(COLUMNS), *(",".join(map(str, row)) for row in zip(*COLUMNS.values(), strict=True))]
     (folder / "t.csv").write_text("\n".join(rows) + "\n")
+    (folder / "few.csv").write_text("\n".join(rows[:4]) + "\n")
+    (folder / "y.csv").write_text("\n".join(",".join(row.split(",")[:3]) for row in rows) + "\n")
     save(MODEL.with_provenance(inputs="a,b", outputs="y"), folder / "m.safetensors")
     save(MODEL, folder / "silent.safetensors")
     constant = jax.tree.map(jnp.zeros_like, MODEL.network)
@@ -82,6 +84,13 @@ CASES = {
         ("shrink", "bad.safetensors", "t.csv", "--values", "0.1", "--output", "new"),
         "misses the tolerance before",
     ),
+    "no trials": ((*SHRINK, "--values", "0.1", "--max-trials", "0"), "--max-trials is 0"),
+    "no time": ((*SHRINK, "--values", "0.1", "--seconds", "0"), "--seconds is 0.0; it must be positive."),
+    "no derivatives": (
+        ("shrink", "m.safetensors", "y.csv", "--gradients", "0.1", "--output", "new"),
+        "or name columns that hold them (--derivatives)",
+    ),
+    "too few rows": ((*PRUNE[:2], "few.csv", "--keep", "1", "--output", "new.safetensors"), "few.csv has 3 rows"),
     "no model": (("shrink", "none.safetensors", "t.csv", "--values", "0.1"), "none.safetensors"),
     "no table": (("shrink", "m.safetensors", "none.csv", "--values", "0.1"), "none.csv"),
     "columns not said": (("shrink", "silent.safetensors", "t.csv", "--values", "0.1"), "give --inputs"),

@@ -468,6 +468,15 @@ def test_misuse_is_refused(name):
         prune_groups(network, kept, X, **options)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_scores_of_another_network_are_refused():
+    first, last = find_groups(RESIDUAL, X).prunable[:2]
+    smaller = prune_groups(RESIDUAL, {first: [0]}, X)
+    for score in (lambda *pair: magnitude_of_groups(*pair), lambda *pair: taylor_of_groups(*pair, lambda n: n(X)[0])):
+        with pytest.raises(ValueError, match=r"entries on axis .* of .* and this network has shape"):
+            score(smaller, (last, first))
+
+
 def test_networks_that_cannot_be_looked_at():
     with pytest.raises(TypeError, match="Say how it is used by `call`"):
         find_groups({"weight": X}, X)

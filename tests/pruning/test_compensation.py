@@ -136,6 +136,14 @@ def test_later_layers_are_fitted_on_what_is_left_of_earlier_ones():
         original, small = np.tanh(goal), np.tanh(with_one @ solution)
 
 
+@pytest.mark.parametrize(("n", "weight"), [(1, 1.0), (1, 0.0), (4, 0.0)])
+def test_what_too_few_samples_do_not_determine_stays(n, weight):
+    """All nodes are kept, so that the weights before are one solution of many."""
+    model = surrogate((2, 8, 6, 1))
+    refitted = prune(model, everything(8, 6), LeastSquares(points(n, 2), weight))
+    assert max(errors(refitted, model, points(50, 2, seed=1))) < 1e-12
+
+
 def test_outputs_that_do_not_vary_are_met():
     model = with_layers(([[1.0, 0.5], [0.3, -1.0]], [0.1, 0.2]), ([[0.0, 0.0]], [2.5]))
     pruned = prune(model, Kept(((1,),), (2,)), LeastSquares(X))

@@ -1,5 +1,6 @@
 """A pruned network is an ordinary, smaller one, without the layers that it can do without."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,6 +67,40 @@ def test_a_surrogate_says_which_inputs_it_keeps(tmp_path):
     at = twice.evaluate(x[:, jnp.array(kept_inputs(twice))])
     fixed = model.evaluate(x.at[:, :2].set(jnp.mean(x, axis=0)[None, :2]))
     assert float(jnp.max(jnp.abs(at.y - fixed.y))) < float(jnp.max(jnp.abs(fixed.y - model.evaluate(x).y)))
+
+
+def test_names_of_inputs_go_with_them():
+    """As the command `fit` stores them."""
+    model, x = surrogate((4, 3, 1)).with_provenance(inputs="a,b,c,d", outputs="y"), points(20, 4)
+    assert kept_inputs(model) == (0, 1, 2, 3)
+    small = prune(model, Kept(((0, 1),), (3,), (1, 3)), Mean(x))
+    assert dict(small.provenance)["inputs"] == "b,d"
+    assert kept_inputs(small) == (1, 3)
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_what_is_no_part_of_a_pruning_is_named():
+    model, kept = surrogate((2, 3, 1)), Kept(((0,),), (3,))
+    with pytest.raises(TypeError, match="`surrogate` is MLP; it must be a `Surrogate`"):
+        prune(model.network, kept, LeastSquares(X))
+    with pytest.raises(TypeError, match="`compensation` is NoneType; it must be"):
+        prune(model, kept, None)
+    with pytest.raises(TypeError, match="`compensation` is Mean; layers are chosen by `LeastSquares"):
+        choose_layers(model, Ranking((np.arange(3),)), [1], Mean(X))
+    broken = eqx.tree_at(lambda s: s.network.layers[0].weight, model, jnp.full((3, 2), jnp.nan))
+    for compensation in (LeastSquares(X), Mean(X), Midpoint(Box.around(X))):
+        with pytest.raises(ValueError, match="layer 0 of the network has a weight or bias that is not finite"):
+            prune(broken, kept, compensation)
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_integers_of_any_kind_say_what_is_kept():
+    model = surrogate((2, 3, 1))
+    kept = Kept([np.array([0, 2])], [3])
+    assert kept == Kept(((0, 2),), (3,))
+    assert prune(model, kept, LeastSquares(X)).network.widths == [2, 2, 1]
+    with pytest.raises(TypeError, match=r"`hidden\[0\]` of what is kept is 5; it must be a sequence of integers"):
+        Kept((5,), (6,))
 
 
 def test_nodes_of_another_network_are_refused():

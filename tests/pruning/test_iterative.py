@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from pruning_networks import surrogate
 
@@ -16,6 +17,7 @@ from sobolev_pruning.pruning import (
     prune_iteratively,
 )
 from sobolev_pruning.reference import FunctionReference, UniformBox
+from sobolev_pruning.sobolev import DivergedError
 
 ORIGINAL = surrogate((2, 8, 6, 1))
 REFERENCE = FunctionReference(ORIGINAL, UniformBox(jnp.full(2, -1.0), jnp.full(2, 1.0)))
@@ -75,6 +77,34 @@ def test_overall_the_least_significant_go_wherever_they_are():
     assert hidden(run(Overall(12), steps=1, floor=6, tolerance=None)) == [(6, 6)]
 
 
+class Equal(Falling):
+    """No node matters more than another, as where many are dead."""
+
+    def nodes(self, surrogate):
+        return jax.tree.map(jnp.zeros_like, super().nodes(surrogate))
+
+
+@pytest.mark.parametrize(("nodes", "floor"), [(6, 1), (7, 3), (2, 1)])
+def test_overall_as_many_stay_as_asked_for(nodes, floor):
+    """Also where all scores are equal, and where the highest leave a layer below its floor."""
+    for criterion in (Equal(), Falling()):
+        (widths,) = hidden(run(Overall(nodes), steps=1, floor=floor, tolerance=None, criterion=criterion))
+        assert sum(widths) == nodes
+        assert min(widths) >= floor
+
+
+def test_without_a_tolerance_only_what_diverges_is_rolled_back():
+    def fine_tuning(pruned, reference, *, key):
+        if pruned.network.widths[1] < 6:
+            raise DivergedError(0, pruned, np.zeros(0))
+        return pruned
+
+    result = run(PerLayer((4, 3)), steps=1, tolerance=None, fine_tuning=fine_tuning)
+    assert tuple(result.final.widths[1:-1]) == (6, 3)
+    assert result.held == (0,)
+    assert not result.steps[0].accepted
+
+
 def test_what_cannot_be_repaired_is_rolled_back_and_its_layer_kept():
     """The first layer does not hold below 5 nodes: 8 → 4 fails, 6 holds, and nothing more is asked of it."""
     result = run(PerLayer((2, 4)), holds=lambda hidden: hidden[0] >= 5)
@@ -110,6 +140,7 @@ def test_fine_tuning_by_default_repairs_in_single_precision():
     assert result.final.surrogate.network.layers[0].weight.dtype == jnp.float32
 
 
+NOT_FINITE = eqx.tree_at(lambda s: s.network.layers[1].bias, ORIGINAL, jnp.full(6, jnp.nan))
 CASES = {
     "no nodes": (lambda: run(PerLayer((0, 3))), r"`nodes\[0\]` asks for 0 nodes"),
     "more than there are": (lambda: run(PerLayer((8, 7))), r"`nodes\[1\]` asks for 7 .* 6, the nodes that there are"),
@@ -118,12 +149,18 @@ CASES = {
     "no nodes overall": (lambda: run(Overall(1)), "`nodes` is 1; it must be from 2"),
     "too many overall": (lambda: run(Overall(15)), "`nodes` is 15; .* to 14"),
     "a floor above a layer": (lambda: run(Overall(14), floor=7), "`floor` is 7, above the 6 nodes of hidden layer 1"),
+    "no number for each layer": (lambda: PerLayer(3), "`nodes` is 3; `PerLayer` takes one number for each"),
+    "weights that are not finite": (
+        lambda: prune_iteratively(NOT_FINITE, REFERENCE, PerLayer((4, 4)), key=KEY),
+        "layer 1 of the network has a weight or bias that is not finite",
+    ),
     "no steps": (lambda: run(PerLayer((8, 6)), steps=0), "`steps` is 0"),
 }
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("name", CASES)
 def test_is_refused(name):
     call, match = CASES[name]
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises((ValueError, TypeError), match=match):
         call()

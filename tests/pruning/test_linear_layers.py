@@ -104,6 +104,10 @@ BAD = {
         "activation 'floor' is not proved to be continuous.* by `prune`",
     ),
     "negative tolerance": (lambda: merge_linear_layers(MODEL, REGIONS["box"], tolerance=-1.0), "`tolerance` is -1.0"),
+    "infinite tolerance": (
+        lambda: merge_linear_layers(MODEL, REGIONS["box"], tolerance=float("inf")),
+        "`tolerance` is inf; it must be finite",
+    ),
     "other inputs": (lambda: layer_significance(MODEL, UNIT), "`region` has 1 inputs, the surrogate 2"),
 }
 UNIT = Box(jnp.zeros(1), jnp.ones(1))

@@ -153,6 +153,19 @@ def test_samples_of_other_dimensions_are_named():
         rank_distinct(scores([[1.0] * 4]), model, points(5, 3))
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_scores_that_are_no_order_are_refused():
+    model, x = surrogate((2, 4, 1)), points(5, 2)
+    with pytest.raises(ValueError, match="`scores` of hidden layer 0 hold NaN"):
+        rank_by_significance(scores([[1.0, jnp.nan]]))
+    with pytest.raises(ValueError, match="`scores` of hidden layer 0 hold NaN"):
+        rank_distinct(scores([[1.0, jnp.nan, 1.0, 1.0]]), model, x)
+    with pytest.raises(ValueError, match=r"`scores` are of hidden layers of \[2\] nodes, the network has \[4\]"):
+        rank_distinct(scores([[1.0, 2.0]]), model, x)
+    with pytest.raises(ValueError, match=r"`x` has shape \(0, 2\)"):
+        rank_distinct(scores([[1.0] * 4]), model, x[:0])
+
+
 def test_float32_ranks_alike():
     model, x = surrogate((2, 6, 4, 1)), points(60, 2)
     expected = orders(rank_distinct(sampled_significance(model, x), model, x))

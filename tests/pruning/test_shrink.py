@@ -109,6 +109,12 @@ def test_the_front_leaves_out_what_is_beaten():
     assert result.front == (tiny, better, original)
 
 
+def test_what_is_beyond_the_tolerance_beats_nothing_within():
+    """Its largest error may be what is beyond it, and that is no part of the front."""
+    original, beyond, smallest = candidate(9, 1e-6), candidate(2, 1e-5, False), candidate(3, 2e-5)
+    assert ShrinkResult(smallest, original, (beyond, smallest), True).front == (beyond, smallest, original)
+
+
 X = jnp.linspace(-1.0, 1.0, 40).reshape(20, 2)
 LINE = Samples(X, X @ jnp.array([[1.0], [2.0]]))
 SHALLOW = Surrogate(MLP.create([2, 1], key=KEY), Normalisation.identity(2, 1))

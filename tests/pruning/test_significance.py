@@ -10,8 +10,11 @@ from pruning_networks import points, surrogate, with_layers
 
 from sobolev_pruning.intervals import Interval, inclusion
 from sobolev_pruning.pruning import (
+    Kept,
+    Midpoint,
     VacuousEnclosureError,
     enclose_nodes,
+    prune,
     sampled_significance,
     sampled_weight_significance,
     significance,
@@ -318,3 +321,30 @@ def test_float32_stays_float32():
     assert {scores.dtype for scores in (*found, *of_samples)} == {np.dtype("float32")}
     for a, b in zip(found, significance(*double).of_nodes(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3)
+
+
+def test_a_network_may_be_of_another_precision_than_the_region():
+    """What is scored has the wider precision, and a pruned network stays in its own."""
+    model, x = surrogate((2, 3, 1)), points(4, 2)
+    single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32) if eqx.is_array(leaf) else leaf, model)
+    with jax.numpy_dtype_promotion("standard"):
+        region = TrustRegions.around(x)
+        for found, exact in (
+            (
+                weight_significance(single, region, domain="interval"),
+                weight_significance(model, region, domain="interval"),
+            ),
+            (sampled_weight_significance(single, x), sampled_weight_significance(model, x)),
+            (
+                significance(single, region, of="gradients", domain="interval").hidden,
+                significance(model, region, of="gradients", domain="interval").hidden,
+            ),
+        ):
+            for a, b in zip(found, exact, strict=True):
+                assert a.dtype == jnp.float64
+                np.testing.assert_allclose(a, b, rtol=1e-4)
+        pruned = prune(single, Kept(((0, 2),), (3,)), Midpoint(region))
+    assert {leaf.dtype for leaf in jax.tree.leaves(pruned)} == {np.dtype("float32")}
+    narrow = TrustRegions.around(x.astype(jnp.float32))
+    with jax.numpy_dtype_promotion("standard"):
+        assert significance(model, narrow, of="gradients", domain="interval").hidden[0].shape == (1, 3)

@@ -204,6 +204,11 @@ def test_bad_input_is_refused(make, message):
         make()
 
 
+def test_units_are_not_trained():
+    with pytest.raises(TypeError, match=r"`params` is a `Surrogate`; .* `init\(surrogate.network\)`"):
+        fixed_masks(ADAMW, MASKS).init(surrogate(NETWORK.widths))
+
+
 EMPTY = Masks(tuple(mask & (i != 1) for i, mask in enumerate(MASKS.weights)))
 
 

@@ -1,5 +1,6 @@
 """Errors on held-out samples are what their definitions say, the worst output's, without unknown labels."""
 
+import dataclasses
 import math
 
 import jax.numpy as jnp
@@ -45,6 +46,9 @@ def test_bounds_are_told_apart():
     np.testing.assert_allclose(tolerance.excess(ERRORS), 4.0)
     assert tolerance.missed(ERRORS) == {"values": 2e-5, "largest_gradient": 0.02}
     assert "`values` is 2e-05, 2 times the 1e-05 allowed" in tolerance.misses(ERRORS)
+    assert "`largest_value` is 0.0101, 1.01 times the 0.01 allowed" in Tolerance(largest_value=0.01).misses(
+        dataclasses.replace(ERRORS, largest_value=0.0101)
+    )
     assert not Tolerance(curvature=1.0).holds(ERRORS)
     assert not Tolerance(values=1.0).holds(SurrogateErrors.failed())
 

@@ -87,6 +87,8 @@ def prune(
                 floor=floor,
                 fine_tuning=None if fine_tune else _as_it_is,
             )
+        if result.held:
+            raise Refused("the fine-tuning of the pruned network diverged; keep more nodes, or give --no-fine-tune")
         pruned = result.final.surrogate.with_provenance(pruned_from=model.name)
         save(pruned, output)
     except (OSError, ImportError, ValueError) as error:

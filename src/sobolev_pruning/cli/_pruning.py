@@ -63,7 +63,8 @@ def read_model_and_table(model: Path, table: Path, columns: Columns) -> tuple[An
     """The surrogate, the samples in its precision, and the names of its outputs.
 
     Raises:
-        Refused: the columns are neither given nor stored with the model, or are of another number than its own.
+        Refused: the columns are neither given nor stored with the model, or are of another number than its own; or the
+            table has too few rows.
         OSError, ValueError: a file cannot be read, or does not hold what it should.
     """
     from ..reference import read_table, table_columns
@@ -97,10 +98,15 @@ def read_model_and_table(model: Path, table: Path, columns: Columns) -> tuple[An
         errors=columns.errors,
         allow_missing=columns.allow_missing,
     )
+    if samples.n < _FEWEST_ROWS:
+        raise Refused(
+            f"{table} has {samples.n} rows, too few to train on some and judge by others; give {_FEWEST_ROWS} or more"
+        )
     return surrogate, as_dtype(samples, surrogate.network.layers[0].weight.dtype), names[1]
 
 
-_BOUNDS = {
+_FEWEST_ROWS = 10
+_OPTIONS = {
     "values": "--values",
     "gradients": "--gradients",
     "curvature": "--curvature",
@@ -109,12 +115,18 @@ _BOUNDS = {
     "largest_curvature": "--largest-curvature",
     "floor": "--floor",
     "nodes": "--keep",
+    "max_trials": "--max-trials",
+    "seconds": "--seconds",
+    "dydx": "--derivatives",
+    "d2ydx2": "--second-derivatives",
 }
 
 
 def in_words_of_pruning(message: str) -> str:
     """The library's arguments by the names of the options that set them."""
-    for argument, option in _BOUNDS.items():
+    message = message.replace("`values=1e-5`", "--values 1e-5").replace(", or None for no limit", "")
+    message = message.replace("give samples, or a reference, that have them", "name columns that hold them")
+    for argument, option in _OPTIONS.items():
         message = message.replace(f"`{argument}`", option)
         for i in range(16):
             message = message.replace(f"`{argument}[{i}]`", option)

@@ -13,8 +13,9 @@ from jaxtyping import Array, Float
 from ..intervals import Interval, inclusion
 from ..regions import AbstractRegion
 from ..surrogate import MLP, Dense, Surrogate
-from ._enclosures import VacuousEnclosureError, enclose_nodes
+from ._enclosures import VacuousEnclosureError, check_region, enclose_nodes
 from ._kept import Kept
+from ._tolerance import in_precision_of
 from ._traces import LayerTraces, check_samples, trace_layers, trace_values
 
 
@@ -46,6 +47,9 @@ class Midpoint(AbstractCompensation):
 
     region: AbstractRegion
 
+    def __check_init__(self) -> None:
+        check_region(self.region)
+
     def __call__(self, surrogate: Surrogate, kept: Kept) -> MLP:
         """The small network that keeps the given nodes."""
         network = surrogate.network
@@ -58,7 +62,8 @@ class Midpoint(AbstractCompensation):
             slope = inclusion(derivative)(pre).midpoint
             return slope, nodes[i].midpoint - slope * pre.midpoint
 
-        return _fold(network, kept, inputs.midpoint, [n.midpoint for n in nodes], line)
+        # The region may be of another precision than the network.
+        return in_precision_of(surrogate, _fold(network, kept, inputs.midpoint, [n.midpoint for n in nodes], line))
 
 
 @final
@@ -177,6 +182,7 @@ class LeastSquares(AbstractCompensation):
     average over the samples the bias and the inputs that are correlated with them take over.
 
     Solved in double precision on the host, by the singular value decomposition, so that redundant nodes do no harm.
+    Where samples are too few to determine the weights, those are taken that are nearest to the ones before.
 
     Attributes:
         x: samples of the inputs, `(n, d)`, in physical units.
@@ -214,18 +220,26 @@ class LeastSquares(AbstractCompensation):
         inputs = kept.input_indices(d)
         nodes, slopes = original.x[:, inputs], np.broadcast_to(np.eye(d)[inputs], (n, len(inputs), d))
         layers: list[Dense] = []
+        # The nodes that the layer at hand takes now, where it took them before as well.
+        below: Sequence[int] | None = inputs
         residual = 0.0
         for i, layer in enumerate(network.layers):
             is_output = i == len(network.layers) - 1
             chosen = tuple(range(network.widths[-1])) if is_output else kept.hidden[i]
             if chosen is None:
+                below = None
                 continue
             goal, goal_slopes = original.pre[i][:, chosen], original.pre_jacobians[i][:, chosen]
             variance, square = goal.var(axis=0).sum(), (goal_slopes**2).sum() / n
-            scale = np.sqrt(self.gradient_weight * (variance / square if square > 0 else 1.0))
+            scale = np.sqrt(self.gradient_weight * (variance / square if variance > 0 and square > 0 else 1.0))
             matrix = np.vstack([np.hstack([nodes, np.ones((n, 1))]), scale * _rows_per_input(slopes, padding=1)])
             right = np.vstack([goal, scale * _rows_per_input(goal_slopes)])
-            solution, *_ = np.linalg.lstsq(matrix, right, rcond=_RCOND)
+            prior = np.zeros((matrix.shape[1], right.shape[1]))
+            n_equations = matrix.shape[0] if self.gradient_weight > 0 else n
+            if below is not None and n_equations < matrix.shape[1]:
+                prior[:-1] = np.asarray(layer.weight, np.float64)[np.ix_(chosen, below)].T
+                prior[-1] = np.asarray(layer.bias, np.float64)[list(chosen)]
+            solution = prior + np.linalg.lstsq(matrix, right - matrix @ prior, rcond=_RCOND)[0]
             weight, bias = solution[:-1].T, solution[-1]
             layers.append(Dense(jnp.asarray(weight, layer.weight.dtype), jnp.asarray(bias, layer.bias.dtype)))
             if is_output:
@@ -233,6 +247,7 @@ class LeastSquares(AbstractCompensation):
                 residual = float(square / variance) if variance > 0 else float(square)
             else:
                 nodes, slopes = _activate(network, nodes @ weight.T + bias, np.einsum("kq,nqd->nkd", weight, slopes))
+            below = chosen
         return MLP(tuple(layers), network.activation), residual
 
 

@@ -11,10 +11,11 @@ from ..surrogate import Normalisation, Surrogate
 from ._compensation import AbstractCompensation, LeastSquares
 from ._kept import Kept
 from ._ranking import Ranking
-from ._traces import trace_layers
+from ._traces import check_surrogate, trace_layers
 
 _MOST_CHOICES = 1000
-_INPUTS = "inputs"
+# Numbers of the inputs that are left, and names of them all, where the command `fit` has stored names.
+_KEPT, _NAMES = "kept_inputs", "inputs"
 
 
 def prune(surrogate: Surrogate, kept: Kept, compensation: AbstractCompensation) -> Surrogate:
@@ -30,10 +31,17 @@ def prune(surrogate: Surrogate, kept: Kept, compensation: AbstractCompensation) 
         compensation: how the rest takes over: `LeastSquares(x)`, `Mean(x)` or `Midpoint(region)`.
 
     Raises:
-        ValueError: `kept` was made for a network of other widths.
+        ValueError: `kept` was made for a network of other widths, or weights of the network are not finite.
+        TypeError: an argument is of another type.
     """
+    check_surrogate(surrogate)
     if not isinstance(kept, Kept):
         raise TypeError(f"`kept` is {type(kept).__name__}; it must be `Kept`, such as `ranking.keep([8, 8])`.")
+    if not isinstance(compensation, AbstractCompensation):
+        raise TypeError(
+            f"`compensation` is {type(compensation).__name__}; it must be `LeastSquares(x)`, `Mean(x)` or "
+            "`Midpoint(region)`."
+        )
     hidden = tuple(surrogate.network.widths[1:-1])
     if kept.widths != hidden:
         raise ValueError(f"`kept` belongs to hidden layers of {kept.widths} nodes, the network has {hidden}.")
@@ -44,7 +52,11 @@ def prune(surrogate: Surrogate, kept: Kept, compensation: AbstractCompensation) 
     index = np.asarray(inputs)
     units = Normalisation(units.x_mean[index], units.x_scale[index], units.y_mean, units.y_scale)
     original = np.asarray(kept_inputs(surrogate))[index].tolist()
-    return Surrogate(network, units, surrogate.provenance).with_provenance(**{_INPUTS: json.dumps(original)})
+    provenance = {_KEPT: json.dumps(original)}
+    names = dict(surrogate.provenance).get(_NAMES, "").split(",")
+    if len(names) == surrogate.network.widths[0] > 1:
+        provenance[_NAMES] = ",".join(names[i] for i in inputs)
+    return Surrogate(network, units, surrogate.provenance).with_provenance(**provenance)
 
 
 def kept_inputs(surrogate: Surrogate) -> tuple[int, ...]:
@@ -54,7 +66,7 @@ def kept_inputs(surrogate: Surrogate) -> tuple[int, ...]:
 
         surrogate.evaluate(x[:, jnp.asarray(kept_inputs(surrogate))])
     """
-    stored = dict(surrogate.provenance).get(_INPUTS)
+    stored = dict(surrogate.provenance).get(_KEPT)
     return tuple(range(surrogate.network.widths[0])) if stored is None else tuple(json.loads(stored))
 
 
@@ -72,7 +84,10 @@ def choose_layers(surrogate: Surrogate, ranking: Ranking, widths: Sequence[int],
 
     Raises:
         ValueError: more layers or nodes than there are, or too many choices to try.
+        TypeError: `compensation` is no `LeastSquares`, which alone has a residual to judge by.
     """
+    if not isinstance(compensation, LeastSquares):
+        raise TypeError(f"`compensation` is {type(compensation).__name__}; layers are chosen by `LeastSquares(x)`.")
     n_hidden = len(surrogate.network.widths) - 2
     if len(widths) > n_hidden:
         raise ValueError(f"`widths` asks for {len(widths)} hidden layers, the network has {n_hidden}.")

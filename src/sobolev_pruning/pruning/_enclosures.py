@@ -72,7 +72,7 @@ def with_gradients(surrogate: Surrogate, x: Float[Array, " d"]):
     def along(v: Float[Array, " d"]):
         return jax.jvp(lambda x: values_and_adjoints(surrogate, x), (x,), (v,))
 
-    return jax.vmap(along, out_axes=(None, 0))(jnp.diag(surrogate.normalisation.x_scale))
+    return jax.vmap(along, out_axes=(None, 0))(jnp.diag(surrogate.normalisation.x_scale).astype(x.dtype))
 
 
 def enclose_nodes(

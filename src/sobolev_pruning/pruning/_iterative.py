@@ -1,7 +1,7 @@
 """Iterative dense pruning: some nodes go, the rest is fine-tuned, and again; what cannot be repaired is rolled back."""
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -28,13 +28,20 @@ class AbstractTarget(eqx.Module):
         """Refuse what the hidden layers of these widths cannot give."""
 
     @abc.abstractmethod
-    def widths(self, scores: Significance, share: float) -> tuple[int, ...]:
+    def widths(self, scores: Significance, share: float, floor: int) -> tuple[int, ...]:
         """Nodes to keep in each hidden layer at a step.
 
         Args:
             scores: of the network as it is.
             share: of the way to the end that this step goes, in (0, 1]; nodes fall by equal factors.
+            floor: nodes that every layer keeps at least.
         """
+
+
+def _as_tuple(nodes: Iterable[int]) -> tuple[int, ...]:
+    if not isinstance(nodes, Iterable):
+        raise TypeError(f"`nodes` is {nodes!r}; `PerLayer` takes one number for each hidden layer, such as (8, 8).")
+    return tuple(nodes)
 
 
 @final
@@ -45,7 +52,7 @@ class PerLayer(AbstractTarget):
         nodes: one number for each hidden layer.
     """
 
-    nodes: tuple[int, ...] = eqx.field(converter=tuple, static=True)
+    nodes: tuple[int, ...] = eqx.field(converter=_as_tuple, static=True)
 
     def check(self, widths: Sequence[int], floor: int) -> None:
         """Every layer keeps from the floor to all of its nodes."""
@@ -58,7 +65,7 @@ class PerLayer(AbstractTarget):
                     f"{width}, the nodes that there are."
                 )
 
-    def widths(self, scores: Significance, share: float) -> tuple[int, ...]:
+    def widths(self, scores: Significance, share: float, floor: int) -> tuple[int, ...]:
         """Between the nodes that there are and those that are wanted."""
         return tuple(
             round(part.shape[1] * (asked / part.shape[1]) ** share) if asked < part.shape[1] else part.shape[1]
@@ -87,13 +94,16 @@ class Overall(AbstractTarget):
                 f"{sum(widths)}, the nodes that there are."
             )
 
-    def widths(self, scores: Significance, share: float) -> tuple[int, ...]:
-        """How many of the highest scores fall on each layer."""
-        layers = [np.asarray(part, np.float64) for part in scores.of_nodes()]
+    def widths(self, scores: Significance, share: float, floor: int) -> tuple[int, ...]:
+        """The floor of every layer, and how many of the highest other scores fall on each; of equal ones, any."""
+        layers = [np.sort(np.asarray(part, np.float64))[::-1] for part in scores.of_nodes()]
         total = sum(part.size for part in layers)
-        count = max(round(total * (self.nodes / total) ** share), 1)
-        threshold = np.sort(np.concatenate(layers))[-count]
-        return tuple(int(np.sum(part >= threshold)) for part in layers)
+        count = max(round(total * (self.nodes / total) ** share), floor * len(layers))
+        owner = np.repeat(np.arange(len(layers)), [part.size - floor for part in layers])
+        others = np.concatenate([part[floor:] for part in layers])
+        highest = np.argsort(-others, kind="stable")[: count - floor * len(layers)]
+        more = np.bincount(owner[highest], minlength=len(layers))
+        return tuple(floor + int(n) for n in more)
 
 
 @final
@@ -159,7 +169,8 @@ def prune_iteratively(
         key: random key of samples, splits and starts.
         steps: number of them.
         floor: nodes that every hidden layer keeps at least.
-        tolerance: of the errors on held-out samples; without one every step is accepted.
+        tolerance: of the errors on held-out samples; without one every step is accepted whose fine-tuning does not
+            diverge.
         criterion: of the nodes; by default interval significance over 32 trust regions of the data.
         compensation: by default `LeastSquares` on samples of the reference.
         fine_tuning: trains the pruned networks; by default `Refit()`.
@@ -217,7 +228,7 @@ class _Course:
     def step(self, step: int, target: AbstractTarget, share: float) -> None:
         """All layers together; where that does not hold, one by one."""
         start = self._hidden
-        wanted = target.widths(self._scores_now(), share)
+        wanted = target.widths(self._scores_now(), share, self._floor)
         goal = tuple(
             min(max(asked, self._floor, self.limits.get(i, 1)), width)
             for i, (asked, width) in enumerate(zip(wanted, start, strict=True))

@@ -1,5 +1,7 @@
 """Which nodes and which inputs survive."""
 
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
@@ -23,6 +25,12 @@ class Kept:
     inputs: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        # Lists and arrays will do, of any kind of integers.
+        object.__setattr__(self, "widths", _integers("widths", self.widths))
+        hidden = (None if n is None else _integers(f"hidden[{i}]", n) for i, n in enumerate(self.hidden))
+        object.__setattr__(self, "hidden", tuple(hidden))
+        if self.inputs is not None:
+            object.__setattr__(self, "inputs", _integers("inputs", self.inputs))
         if len(self.hidden) != len(self.widths):
             raise ValueError(
                 f"`hidden` describes {len(self.hidden)} layers, but the network has {len(self.widths)} hidden layers."
@@ -53,3 +61,10 @@ class Kept:
         if self.inputs[-1] >= d:
             raise ValueError(f"the kept inputs are {self.inputs}, but the network has {d}; they must be in [0, {d}).")
         return list(self.inputs)
+
+
+def _integers(name: str, given: Iterable[int]) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(i) for i in given)
+    except TypeError:
+        raise TypeError(f"`{name}` of what is kept is {given!r}; it must be a sequence of integers.") from None

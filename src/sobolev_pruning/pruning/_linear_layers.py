@@ -12,6 +12,7 @@ does to the output is bounded in three steps, all of them rounded outwards and b
    enclosed. The activation must be continuous, and its derivative the one that JAX has for it.
 """
 
+import math
 from typing import final
 
 import equinox as eqx
@@ -95,10 +96,10 @@ def merge_linear_layers(
         The network, which may be the original, and the bound of its error.
 
     Raises:
-        ValueError: as `layer_significance`, or the tolerance is negative.
+        ValueError: as `layer_significance`, or the tolerance is negative or infinite.
     """
-    if not tolerance >= 0:
-        raise ValueError(f"`tolerance` is {tolerance}; it must be zero or positive, in units of the outputs.")
+    if not 0 <= tolerance < math.inf:
+        raise ValueError(f"`tolerance` is {tolerance}; it must be finite, zero or positive, in units of the outputs.")
     worst = np.max(layer_significance(surrogate, region, domain=domain, boxes_at_once=boxes_at_once), axis=0)
     total = jnp.zeros(surrogate.network.widths[-1], surrogate.network.layers[0].weight.dtype)
     merged: list[int] = []

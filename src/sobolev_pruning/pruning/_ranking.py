@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from ..surrogate import Surrogate
 from ._kept import Kept
 from ._significance import Significance
-from ._traces import trace_layers
+from ._traces import check_surrogate, trace_layers
 
 
 @final
@@ -70,8 +70,21 @@ def rank_by_significance(scores: Significance) -> Ranking:
     """The most significant nodes and inputs first; for several outputs the largest score counts.
 
     Equal scores keep the order of the nodes.
+
+    Raises:
+        ValueError: a score is NaN.
     """
+    _check_scores(scores)
     return Ranking(tuple(_falling(score) for score in scores.of_nodes()), _falling(scores.of_inputs()))
+
+
+def _check_scores(scores: Significance) -> None:
+    for name, part in [("inputs", scores.inputs), *((f"hidden layer {i}", s) for i, s in enumerate(scores.hidden))]:
+        if np.isnan(part).any():
+            raise ValueError(
+                f"`scores` of {name} hold NaN, which has no place in an order; look for weights or data that are not "
+                "finite."
+            )
 
 
 def _falling(scores: Float[Array, " _"]) -> np.ndarray:
@@ -91,7 +104,19 @@ def rank_distinct(scores: Significance, surrogate: Surrogate, x: Float[Array, "n
         scores: significance of the nodes.
         surrogate: the network.
         x: samples at which nodes are compared, `(n, d)`, in physical units.
+
+    Raises:
+        ValueError: `scores` belong to a network of other widths or are NaN; the samples have another number of inputs
+            than the surrogate; or a sample or a weight is not finite.
     """
+    check_surrogate(surrogate)
+    _check_scores(scores)
+    found = [part.shape[1] for part in scores.hidden]
+    if found != surrogate.network.widths[1:-1]:
+        raise ValueError(
+            f"`scores` are of hidden layers of {found} nodes, the network has {surrogate.network.widths[1:-1]}; score "
+            "this network."
+        )
     layers = trace_layers(surrogate, x)
     orders = []
     for score, nodes, slopes in zip(scores.of_nodes(), layers.nodes, layers.node_jacobians, strict=True):

@@ -44,12 +44,17 @@ class ShrinkResult:
 
     @property
     def front(self) -> tuple[Candidate, ...]:
-        """All networks that no other beats in parameters and every measured `1 − R²`, fewest parameters first."""
+        """All networks that no other beats in parameters and every measured `1 − R²`, fewest parameters first.
+
+        What is beyond the tolerance, by a largest error perhaps, beats nothing that is within.
+        """
         everything = sorted((self.original, *self.trials), key=lambda c: c.n_parameters)
         return tuple(c for c in everything if not any(_beats(other, c) for other in everything))
 
 
 def _beats(one: Candidate, other: Candidate) -> bool:
+    if other.within and not one.within:
+        return False
     a, b = _objectives(one), _objectives(other)
     return bool(np.all(a <= b) and np.any(a < b))
 

@@ -20,6 +20,7 @@ from ._enclosures import (
     values_and_adjoints,
     with_gradients,
 )
+from ._traces import check_finite_inputs
 
 Of = Literal["values", "gradients"]
 
@@ -162,9 +163,10 @@ def sampled_significance(surrogate: Surrogate, x: Float[Array, "n d"], *, of: Of
         of: as in `significance`; of gradients, the largest sampled `‖∂(∇y) / ∂n‖` and `‖∂y / ∂n ∇n‖` take part.
 
     Raises:
-        ValueError: `of` is unknown.
+        ValueError: `of` is unknown; no samples, or of another number of inputs than the surrogate, or not finite.
     """
     check_of(of)
+    check_finite_inputs(surrogate, x)
     return _sampled(surrogate, x) if of == "values" else _sampled_of_gradients(surrogate, x)
 
 

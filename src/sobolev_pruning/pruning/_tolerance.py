@@ -125,8 +125,8 @@ class Tolerance:
             (label,) = (label for quantity, label in _LABELS.items() if quantity in name or quantity + "s" == name)
             if getattr(samples, label) is None:
                 raise ValueError(
-                    f"`{name}` of the tolerance bounds what the held-out samples have no labels for: their `{label}` "
-                    "is None. Leave that bound out, or give a reference that knows those derivatives."
+                    f"`{name}` of the tolerance bounds what there are no labels of. Leave that bound out, or give "
+                    f"samples, or a reference, that have them (`{label}`)."
                 )
 
     def excess(self, errors: SurrogateErrors) -> float:
@@ -145,7 +145,7 @@ class Tolerance:
     def misses(self, errors: SurrogateErrors) -> str:
         """Every bound that is missed, and by how much, in words."""
         return ", ".join(
-            f"`{name}` is {found:.2g}, {found / self.bounds[name]:.2g} times the {self.bounds[name]:.2g} allowed"
+            f"`{name}` is {found:.3g}, {found / self.bounds[name]:.4g} times the {self.bounds[name]:.3g} allowed"
             for name, found in self.missed(errors).items()
         )
 

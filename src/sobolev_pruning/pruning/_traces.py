@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..surrogate import MLP, Surrogate
@@ -38,7 +39,7 @@ def trace_layers(surrogate: Surrogate, x: Float[Array, "n d"]) -> LayerTraces:
     """Evaluate every layer of a surrogate's network at samples `(n, d)` in physical units.
 
     Raises:
-        ValueError: the samples have another number of inputs than the surrogate.
+        ValueError: the samples have another number of inputs than the surrogate, or something is not finite.
     """
     z = normalised(surrogate, x)
     return LayerTraces(*_in_double((z, *_evaluate(surrogate.network, z))))
@@ -54,14 +55,47 @@ def normalised(surrogate: Surrogate, x: Float[Array, "n d"]) -> Float[Array, "n 
     """Samples in the units of the network, unless they are none of its own.
 
     Raises:
-        ValueError: they have another number of inputs than the surrogate, or are not finite.
+        ValueError: they have another number of inputs than the surrogate, or are not finite, or there are none; or a
+            weight is not finite.
     """
-    check_inputs(surrogate, x)
-    if not bool(jnp.all(jnp.isfinite(x))):
-        row = int(jnp.argmin(jnp.all(jnp.isfinite(x), axis=1)))
-        raise ValueError(f"`x` holds a value that is not finite in row {row}; remove or repair that sample.")
+    check_finite_inputs(surrogate, x)
     units = surrogate.normalisation
     return (x - units.x_mean[None]) / units.x_scale[None]
+
+
+def check_surrogate(surrogate: object) -> None:
+    """Refuse what is no surrogate, and one whose weights are not numbers.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: a weight or bias is not finite.
+    """
+    if not isinstance(surrogate, Surrogate):
+        raise TypeError(
+            f"`surrogate` is {type(surrogate).__name__}; it must be a `Surrogate`, such as "
+            "`Surrogate(network, Normalisation.identity(d, m))`."
+        )
+    for i, layer in enumerate(surrogate.network.layers):
+        if not (_known_to_be_finite(layer.weight) and _known_to_be_finite(layer.bias)):
+            raise ValueError(
+                f"layer {i} of the network has a weight or bias that is not finite, so nothing of it can be compared; "
+                "train it again."
+            )
+
+
+def check_finite_inputs(surrogate: Surrogate, x: Float[Array, "n d"]) -> None:
+    """Refuse samples that are none of the surrogate's inputs; errors are those of `normalised`."""
+    check_surrogate(surrogate)
+    check_samples(x, "the network is looked at over samples")
+    check_inputs(surrogate, x)
+    if not _known_to_be_finite(x):
+        row = int(jnp.argmin(jnp.all(jnp.isfinite(x), axis=1)))
+        raise ValueError(f"`x` holds a value that is not finite in row {row}; remove or repair that sample.")
+
+
+def _known_to_be_finite(array: Array | np.ndarray) -> bool:
+    # Under a transformation nothing is known, and nothing is refused.
+    return isinstance(array, Tracer) or bool(np.all(np.isfinite(array)))
 
 
 def check_inputs(surrogate: Surrogate, x: Float[Array, "n d"]) -> None:

@@ -1,6 +1,7 @@
 """Prune, repair, judge: what schedules and the search do again and again."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -25,6 +26,7 @@ from ._fine_tuning import FineTuning, Refit
 from ._ranking import Ranking, rank_distinct
 from ._significance import Significance
 from ._tolerance import SurrogateErrors, Tolerance, in_precision_of
+from ._traces import check_surrogate
 
 _N_UNITS = 16384
 _N_REFIT = 1024
@@ -175,6 +177,7 @@ class Trials:
             )
         if len(widths) < 3:
             raise ValueError(f"the network has the widths {widths}: without a hidden layer nothing can be pruned.")
+        check_surrogate(network)
         # A model may draw its laws in turn, so that the first samples would be of one of them alone.
         order = jax.random.permutation(x_key, drawn.n)[:_N_REFIT]
         self.x: Float[Array, "n d"] = in_precision_of(network, drawn.x[order])
@@ -234,11 +237,14 @@ class Trials:
         return best
 
     def _excess(self, candidate: Candidate) -> float:
-        return 0.0 if self._tolerance is None else self._tolerance.excess(candidate.errors)
+        if self._tolerance is not None:
+            return self._tolerance.excess(candidate.errors)
+        return 0.0 if candidate.within else math.inf
 
     def _misses_only_curvature(self, candidate: Candidate) -> bool:
-        assert self._tolerance is not None
-        return all("curvature" in name for name in self._tolerance.missed(candidate.errors))
+        return self._tolerance is not None and all(
+            "curvature" in name for name in self._tolerance.missed(candidate.errors)
+        )
 
     def scores(self, surrogate: Surrogate) -> Significance:
         """Of all nodes, by the criterion; by default interval significance over trust regions."""

@@ -10,6 +10,7 @@ from ..regions import AbstractRegion
 from ..surrogate import Surrogate
 from ._enclosures import boxes_that_fit, check_output_is_a_number, check_region, enclose_at_points
 from ._significance import check_bounded
+from ._traces import check_finite_inputs
 
 WeightScores = tuple[Float[Array, "m _ _"], ...]
 
@@ -43,14 +44,22 @@ def weight_significance(
     return scores
 
 
-@eqx.filter_jit
 def sampled_weight_significance(surrogate: Surrogate, x: Float[Array, "n d"]) -> WeightScores:
     """The same measure by sampling: range of the node over the data times largest sampled adjoint.
 
     Args:
         surrogate: the network, with its units.
         x: samples, `(n, d)`, in physical units.
+
+    Raises:
+        ValueError: no samples, or of another number of inputs than the surrogate, or not finite.
     """
+    check_finite_inputs(surrogate, x)
+    return _sampled(surrogate, x)
+
+
+@eqx.filter_jit
+def _sampled(surrogate: Surrogate, x: Float[Array, "n d"]) -> WeightScores:
     below, adjoints = jax.vmap(lambda x: _layers(surrogate, x))(x)
     widths = [jnp.ptp(n, axis=0)[None] for n in below]
     return _worst_box(surrogate, widths, [jnp.max(jnp.abs(a), axis=0)[None] for a in adjoints])
@@ -80,7 +89,8 @@ def _worst_box(
         def step(best: Float[Array, "m p q"], box: tuple[Float[Array, " q"], Float[Array, "m p"]]):
             return jnp.maximum(best, box[1][:, :, None] * box[0][None, None]), None
 
-        start = jnp.zeros((size.shape[1], *weight.shape), weight.dtype)
+        # The region may be of another precision than the network.
+        start = jnp.zeros((size.shape[1], *weight.shape), jnp.promote_types(width.dtype, size.dtype))
         return jnp.abs(weight)[None] * jax.lax.scan(step, start, (width, size))[0]
 
     layers = surrogate.network.layers

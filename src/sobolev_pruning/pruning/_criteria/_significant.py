@@ -10,7 +10,7 @@ from ...regions import AbstractRegion
 from ...surrogate import Surrogate
 from .._enclosures import check_region
 from .._significance import Of, Significance, check_of, sampled_significance, significance
-from .._traces import check_inputs, check_samples
+from .._traces import check_samples
 from .._weights import WeightScores, sampled_weight_significance, weight_significance
 from ._criterion import AbstractCriterion
 
@@ -40,6 +40,7 @@ class IntervalSignificance(AbstractCriterion):
         check_region(self.region)
         check_of(self.of)
         if self.x is not None:
+            check_samples(self.x, "the region is meant to hold samples")
             self.region.check_contains(self.x)
 
     def nodes(self, surrogate: Surrogate) -> Significance:
@@ -75,13 +76,11 @@ class SampledSignificance(AbstractCriterion):
 
     def nodes(self, surrogate: Surrogate) -> Significance:
         """Scores in physical units of the outputs; see `sampled_significance`."""
-        check_inputs(surrogate, self.x)
         return sampled_significance(surrogate, self.x, of=self.of)
 
     def weights(self, surrogate: Surrogate) -> tuple[Float[Array, "_ _"], ...]:
         """The largest score over the outputs; see `sampled_weight_significance`."""
         _check_values_alone(self.of)
-        check_inputs(surrogate, self.x)
         return _largest(sampled_weight_significance(surrogate, self.x))
 
 

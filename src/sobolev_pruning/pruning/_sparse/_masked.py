@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
+from ...surrogate import Surrogate
 from ._masks import Masks
 
 
@@ -57,7 +58,10 @@ def start(inner: optax.GradientTransformation, masks: Masks, params: PyTree) -> 
 
     Raises:
         ValueError: the masks belong to a network of other widths.
+        TypeError: the parameters are a surrogate, whose units are not trained.
     """
+    if isinstance(params, Surrogate):
+        raise TypeError("`params` is a `Surrogate`; a sparse optimizer trains its network: `init(surrogate.network)`.")
     masks.check_fits(params)
     return SparseState(jnp.zeros((), jnp.int32), masks, inner.init(params))
 

@@ -1,6 +1,6 @@
 """The channels of a network, and the slices of its parameters that each of them owns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -217,8 +217,8 @@ def groups_of(analysis: Analysis) -> Groups:
     return Groups(tuple(groups), tuple(fixed))
 
 
-def channels_of_group(analysis: Analysis, group: Group) -> np.ndarray:
-    """The channels of a group, `(size,)`, in an analysis of the network that it was found in.
+def check_group(group: object, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse a group of a network whose parameters, by path, have other shapes.
 
     Raises:
         TypeError: it is not a group.
@@ -226,14 +226,24 @@ def channels_of_group(analysis: Analysis, group: Group) -> np.ndarray:
     """
     if not isinstance(group, Group):
         raise TypeError(f"a group is {type(group).__name__}; it must be one of those that `find_groups` returns.")
-    places = dict(zip(analysis.traced.paths, analysis.traced.parameter_values, strict=True))
     for s in group.slices:
-        shape = analysis.traced.program.shapes[places[s.path]] if s.path in places else ()
+        shape = shapes.get(s.path, ())
         if s.axis >= len(shape) or shape[s.axis] != s.length:
             raise ValueError(
                 f"the group of {group.name} has {s.length} entries on axis {s.axis} of `{s.path}`, and this network "
-                f"{f'has shape {shape} there' if s.path in places else 'has no such array'}. Call `find_groups` on "
+                f"{f'has shape {shape} there' if s.path in shapes else 'has no such array'}. Call `find_groups` on "
                 "this network."
             )
+
+
+def channels_of_group(analysis: Analysis, group: Group) -> np.ndarray:
+    """The channels of a group, `(size,)`, in an analysis of the network that it was found in.
+
+    Raises:
+        TypeError: it is not a group.
+        ValueError: the network has other parameters.
+    """
+    places = dict(zip(analysis.traced.paths, analysis.traced.parameter_values, strict=True))
+    check_group(group, {path: analysis.traced.program.shapes[place] for path, place in places.items()})
     first = group.slices[0]
     return analysis.channels_of(places[first.path])[first.axis][first.indices[:, 0]]

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ...intervals import Interval, Rounding, interval_adjoints, tap
 from .._significance import VacuousEnclosureError
-from ._groups import Analysis, Group, analyse, channels_of_group
+from ._groups import Analysis, Group, analyse, channels_of_group, check_group
 from ._program import Call, Step, is_argument, path_name
 
 
@@ -25,7 +25,11 @@ def magnitude_of_groups(network: PyTree, groups: tuple[Group, ...]) -> dict[Grou
 
     Returns:
         For each group one score a channel, `(size,)`, in units of the weights.
+
+    Raises:
+        ValueError: a group belongs to another network.
     """
+    _check_groups(network, groups)
     squares = _by_path(jax.tree.map(lambda leaf: leaf**2 if eqx.is_inexact_array(leaf) else None, network))
     return {group: jnp.sqrt(_owned(squares, group)) for group in groups}
 
@@ -43,9 +47,13 @@ def taylor_of_groups(
     Returns:
         For each group one score a channel, `(size,)`, in squared units of the loss.
 
+    Raises:
+        ValueError: a group belongs to another network.
+
     Reference: P. Molchanov, A. Mallya, S. Tyree, I. Frosio, J. Kautz, *Importance Estimation for Neural Network
         Pruning*, CVPR 2019, eq. (8), summed over the weights of a channel.
     """
+    _check_groups(network, groups)
     gradient = eqx.filter_grad(loss)(network)
     squares = jax.tree.map(
         lambda leaf, slope: None if slope is None else (leaf * slope) ** 2,
@@ -184,6 +192,12 @@ def _of_channels(width: Array, magnitude: Array, index: np.ndarray, axis: int, s
 def _by_path(network: PyTree) -> dict[str, Array]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(network)
     return {path_name(path): leaf for path, leaf in leaves if eqx.is_array(leaf)}
+
+
+def _check_groups(network: PyTree, groups: tuple[Group, ...]) -> None:
+    shapes = {path: leaf.shape for path, leaf in _by_path(network).items()}
+    for group in groups:
+        check_group(group, shapes)
 
 
 def _owned(squares: dict[str, Array], group: Group) -> Float[Array, " size"]:
