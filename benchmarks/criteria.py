@@ -1,4 +1,4 @@
-"""Which criterion chooses the nodes, and what takes over for the others? Against chance and sparse training.
+"""Which criterion chooses the nodes, and what takes over for the others? Beside chance and sparse training.
 
     python benchmarks/criteria.py [--seeds 5] [--train 2000] [--tune 1000]
 
@@ -77,6 +77,7 @@ N_TRAIN, N_TEST, N_COMPARED, LARGE_BATCH, BATCH = 4096, 2048, 512, 1024, 256
 # A box of gradients takes more than a hundred times as long as one of values.
 N_BOXES, N_BOXES_OF_GRADIENTS = 32, 8
 SPARSE = ("SET", "RigL")
+REFITS, YARDSTICK = ("least squares", "with Jacobians"), "interval significance"
 
 # Errors of values, gradients and Hessians.
 Errors = tuple[float, float, float]
@@ -238,23 +239,43 @@ def tables(rows: list[Row], case: str) -> list[str]:
     return lines
 
 
-def against_chance(rows: list[Row]) -> list[str]:
-    """Errors of each criterion over those of random nodes, of the same seed, size and compensation."""
-    names = list(dict.fromkeys(row.compensation for row in rows if row.compensation))
-    chance = {(r.case, r.seed, r.compensation, r.kept): r for r in rows if r.criterion == "random"}
-    lines = ["| criterion | " + " | ".join(f"{name}, before | after" for name in names) + " |"]
-    lines.append("|---|" + "---|---|" * len(names))
-    for criterion in dict.fromkeys(row.criterion for row in rows if row.compensation):
+def compared(rows: Iterable[Row]) -> list[str]:
+    """Errors of each criterion over those of interval significance, of the same seed, size and compensation."""
+    of_refits = [row for row in rows if row.compensation in REFITS]
+    place = {(r.case, r.seed, r.compensation, r.kept): r for r in of_refits if r.criterion == YARDSTICK}
+    lines = ["| criterion | " + " | ".join(f"{name}, before | after" for name in REFITS) + " |"]
+    lines.append("|---|" + "---|---|" * len(REFITS))
+    for criterion in dict.fromkeys(row.criterion for row in of_refits if row.criterion != YARDSTICK):
         cells = []
-        for name, when in itertools.product(names, ("before", "after")):
-            of_both = [
-                (getattr(r, when), getattr(chance[r.case, r.seed, name, r.kept], when))
-                for r in rows
-                if (r.criterion, r.compensation) == (criterion, name)
-            ]
-            ratios = np.exp(np.mean([np.log(np.divide(own, other)) for own, other in of_both], axis=0))
-            cells.append(" / ".join(f"{ratio:.2g}" for ratio in ratios))
+        for name, when in itertools.product(REFITS, ("before", "after")):
+            of_seeds: dict[tuple[str, int], list[np.ndarray]] = {}
+            for r in of_refits:
+                if (r.criterion, r.compensation) == (criterion, name):
+                    other = place[r.case, r.seed, name, r.kept]
+                    of_seeds.setdefault((r.case, r.seed), []).append(
+                        np.log(np.divide(getattr(r, when), getattr(other, when)))
+                    )
+            logs = np.array([np.mean(of_sizes, axis=0) for of_sizes in of_seeds.values()])
+            ratios, error = np.exp(logs.mean(axis=0)), (logs.std(axis=0, ddof=1) / np.sqrt(len(logs))).max()
+            cells.append(" / ".join(f"{ratio:.2g}" for ratio in ratios) + f" (±{error:.0%})")
         lines.append(f"| {criterion} | {' | '.join(cells)} |")
+    return lines
+
+
+def of_compensations(rows: list[Row]) -> list[str]:
+    """Errors of each compensation over those of least squares alone, of the same seed, size and criterion."""
+    place = {(r.case, r.seed, r.criterion, r.kept): r for r in rows if r.compensation == REFITS[0]}
+    lines = ["| compensation | before | after |", "|---|---|---|"]
+    for name in dict.fromkeys(row.compensation for row in rows if row.compensation):
+        cells = []
+        for when in ("before", "after"):
+            logs = [
+                np.log(np.divide(getattr(r, when), getattr(place[r.case, r.seed, r.criterion, r.kept], when)))
+                for r in rows
+                if r.compensation == name and r.criterion != "random"
+            ]
+            cells.append(" / ".join(f"{ratio:.2g}" for ratio in np.exp(np.mean(logs, axis=0))))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 
@@ -325,12 +346,24 @@ def _write(options: argparse.Namespace, rows: list[Row]) -> None:
         )
         + ".",
         "",
-        "## Against chance",
+        "## Criteria",
         "",
-        "Errors in multiples of those of a random choice of the same seed, size and compensation: geometric means over",
-        "all references, seeds and sizes.",
+        "Errors in multiples of those of interval significance, of the same seed, size and compensation: geometric",
+        "means over sizes and seeds; in brackets the standard error over seeds, the largest of the three.",
         "",
-        *against_chance(rows),
+        "### All references",
+        "",
+        *compared(rows),
+        *itertools.chain.from_iterable(
+            ("", f"### {case}", "", *compared(row for row in rows if row.case == case)) for case in CASES
+        ),
+        "",
+        "## Compensations",
+        "",
+        "Errors in multiples of those of least squares without Jacobians, of the same seed, size and criterion, random",
+        "left out: geometric means.",
+        "",
+        *of_compensations(rows),
         "",
         "## In full",
         *itertools.chain.from_iterable(tables(rows, case) for case in CASES),
