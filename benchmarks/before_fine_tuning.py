@@ -3,7 +3,7 @@
     python benchmarks/before_fine_tuning.py [--seeds 0 1 2 3 4]
 
 For each seed the case study trains its 7-128×6-1 and ranks the nodes; 64, 32, 16, 8 and 4 of each hidden layer are
-kept, with least squares on activations and Jacobians in place of the others. Some two minutes a seed on two cores.
+kept, with least squares on activations and Jacobians in place of the others. Two to three minutes a seed on two cores.
 Writes `benchmarks/results/before_fine_tuning.md`.
 """
 
