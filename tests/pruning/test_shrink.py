@@ -148,7 +148,7 @@ CASES = {
     "labels that are not there": (
         lambda: shrink(TEACHER, LINE, tolerance=Tolerance(gradients=0.1), key=KEY),
         ValueError,
-        "`gradients` of the tolerance bounds .* `dydx` is None",
+        r"`gradients` of the tolerance bounds what there are no labels of.*\(`dydx`\)",
     ),
     "no hidden layer": (
         lambda: shrink(SHALLOW, LINE, tolerance=Tolerance(values=0.1), key=KEY),
