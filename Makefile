@@ -23,6 +23,7 @@ check: $(INSTALLED)  ## Format, lint and types.
 tables: $(INSTALLED)  ## Measure the tables of benchmarks/results again; takes some hours.
 	$(BIN)/python benchmarks/case_study.py
 	$(BIN)/python benchmarks/significance_regions.py
+	$(BIN)/python benchmarks/significance_time.py
 	$(BIN)/python benchmarks/optimisers.py
 	$(BIN)/python benchmarks/mean_value.py
 	$(BIN)/python benchmarks/inclusion_cost.py

@@ -267,7 +267,7 @@ def pytest_runtest_setup(item):
 
 
 # Every compiled program stays mapped into memory, and Linux allows a process 65 530 mappings (vm.max_map_count). A
-# whole run has more, and the compiler would end the process.
+# worker makes some 12 000 in the first minutes of a run, and one has crashed near the end.
 MAPPINGS = Path("/proc/self/maps")
 MOST_MAPPINGS = 20_000
 TESTS_BETWEEN_COUNTS = 10

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from sobolev_pruning import cli
+from sobolev_pruning.pruning import Refit
+from sobolev_pruning.sobolev import DivergedError
 from sobolev_pruning.surrogate import MLP, Dense, Normalisation, Surrogate, load, save
 
 X = np.random.default_rng(0).uniform(-1, 1, (150, 2))
@@ -72,6 +74,17 @@ def test_prune_takes_one_step(run, folder):
     assert "2-2-1 to 2-1-1, 5 parameters. Stored in p.safetensors" in out
     assert "∇y" in out
     assert load(folder / "p.safetensors").network.widths == [2, 1, 1]
+
+
+def test_prune_stores_nothing_where_the_fine_tuning_diverges(run, folder, monkeypatch):
+    def diverges(self, pruned, reference, *, key):
+        raise DivergedError(0, pruned, np.zeros(0))
+
+    monkeypatch.setattr(Refit, "__call__", diverges)
+    status, out, err = run("prune", "m.safetensors", "t.csv", "--keep", "1", "--output", "lost.safetensors")
+    assert (status, out) == (2, "")
+    assert "the fine-tuning of the pruned network diverged; keep more nodes, or give --no-fine-tune" in err
+    assert not (folder / "lost.safetensors").exists()
 
 
 SHRINK = ("shrink", "m.safetensors", "t.csv", "--output", "new")

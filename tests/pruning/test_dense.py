@@ -99,7 +99,7 @@ def test_integers_of_any_kind_say_what_is_kept():
     kept = Kept([np.array([0, 2])], [3])
     assert kept == Kept(((0, 2),), (3,))
     assert prune(model, kept, LeastSquares(X)).network.widths == [2, 2, 1]
-    with pytest.raises(TypeError, match=r"`hidden\[0\]` of what is kept is 5; it must be a sequence of integers"):
+    with pytest.raises(TypeError, match=r"`hidden\[0\]` is 5; it must be a sequence of integers"):
         Kept((5,), (6,))
 
 

@@ -149,7 +149,7 @@ CASES = {
     "no nodes overall": (lambda: run(Overall(1)), "`nodes` is 1; it must be from 2"),
     "too many overall": (lambda: run(Overall(15)), "`nodes` is 15; .* to 14"),
     "a floor above a layer": (lambda: run(Overall(14), floor=7), "`floor` is 7, above the 6 nodes of hidden layer 1"),
-    "no number for each layer": (lambda: PerLayer(3), "`nodes` is 3; `PerLayer` takes one number for each"),
+    "no number for each layer": (lambda: PerLayer(3), "`nodes` is 3; it must be a sequence of integers"),
     "weights that are not finite": (
         lambda: prune_iteratively(NOT_FINITE, REFERENCE, PerLayer((4, 4)), key=KEY),
         "layer 1 of the network has a weight or bias that is not finite",

@@ -1,7 +1,7 @@
 """Iterative dense pruning: some nodes go, the rest is fine-tuned, and again; what cannot be repaired is rolled back."""
 
 import abc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -15,6 +15,7 @@ from ._compensation import AbstractCompensation, LeastSquares
 from ._criteria import AbstractCriterion
 from ._dense import prune
 from ._fine_tuning import FineTuning
+from ._kept import integers
 from ._significance import Significance
 from ._tolerance import Tolerance
 from ._trials import Candidate, Trials
@@ -38,12 +39,6 @@ class AbstractTarget(eqx.Module):
         """
 
 
-def _as_tuple(nodes: Iterable[int]) -> tuple[int, ...]:
-    if not isinstance(nodes, Iterable):
-        raise TypeError(f"`nodes` is {nodes!r}; `PerLayer` takes one number for each hidden layer, such as (8, 8).")
-    return tuple(nodes)
-
-
 @final
 class PerLayer(AbstractTarget):
     """So many nodes in each hidden layer; the nodes of a layer are ranked among themselves.
@@ -52,7 +47,7 @@ class PerLayer(AbstractTarget):
         nodes: one number for each hidden layer.
     """
 
-    nodes: tuple[int, ...] = eqx.field(converter=_as_tuple, static=True)
+    nodes: tuple[int, ...] = eqx.field(converter=lambda nodes: integers("nodes", nodes), static=True)
 
     def check(self, widths: Sequence[int], floor: int) -> None:
         """Every layer keeps from the floor to all of its nodes."""

@@ -26,11 +26,11 @@ class Kept:
 
     def __post_init__(self) -> None:
         # Lists and arrays will do, of any kind of integers.
-        object.__setattr__(self, "widths", _integers("widths", self.widths))
-        hidden = (None if n is None else _integers(f"hidden[{i}]", n) for i, n in enumerate(self.hidden))
+        object.__setattr__(self, "widths", integers("widths", self.widths))
+        hidden = (None if n is None else integers(f"hidden[{i}]", n) for i, n in enumerate(self.hidden))
         object.__setattr__(self, "hidden", tuple(hidden))
         if self.inputs is not None:
-            object.__setattr__(self, "inputs", _integers("inputs", self.inputs))
+            object.__setattr__(self, "inputs", integers("inputs", self.inputs))
         if len(self.hidden) != len(self.widths):
             raise ValueError(
                 f"`hidden` describes {len(self.hidden)} layers, but the network has {len(self.widths)} hidden layers."
@@ -63,8 +63,13 @@ class Kept:
         return list(self.inputs)
 
 
-def _integers(name: str, given: Iterable[int]) -> tuple[int, ...]:
+def integers(name: str, given: Iterable[int]) -> tuple[int, ...]:
+    """Integers of any kind as a tuple of Python's.
+
+    Raises:
+        TypeError: `given` is something else.
+    """
     try:
         return tuple(operator.index(i) for i in given)
     except TypeError:
-        raise TypeError(f"`{name}` of what is kept is {given!r}; it must be a sequence of integers.") from None
+        raise TypeError(f"`{name}` is {given!r}; it must be a sequence of integers.") from None

@@ -87,7 +87,9 @@ def check_finite_inputs(surrogate: Surrogate, x: Float[Array, "n d"]) -> None:
     """Refuse samples that are none of the surrogate's inputs; errors are those of `normalised`."""
     check_surrogate(surrogate)
     check_samples(x, "the network is looked at over samples")
-    check_inputs(surrogate, x)
+    d = surrogate.network.widths[0]
+    if x.shape[1] != d:
+        raise ValueError(f"`x` has {x.shape[1]} inputs, the surrogate {d}.")
     if not _known_to_be_finite(x):
         row = int(jnp.argmin(jnp.all(jnp.isfinite(x), axis=1)))
         raise ValueError(f"`x` holds a value that is not finite in row {row}; remove or repair that sample.")
@@ -96,13 +98,6 @@ def check_finite_inputs(surrogate: Surrogate, x: Float[Array, "n d"]) -> None:
 def _known_to_be_finite(array: Array | np.ndarray) -> bool:
     # Under a transformation nothing is known, and nothing is refused.
     return isinstance(array, Tracer) or bool(np.all(np.isfinite(array)))
-
-
-def check_inputs(surrogate: Surrogate, x: Float[Array, "n d"]) -> None:
-    """Refuse samples of another number of inputs."""
-    d = surrogate.network.widths[0]
-    if x.shape[1] != d:
-        raise ValueError(f"`x` has {x.shape[1]} inputs, the surrogate {d}.")
 
 
 def check_samples(x: object, needs: str) -> None:
