@@ -21,12 +21,23 @@ ALLOWED = {
     "reference": set(),
     "regions": {"intervals"},
     "surrogate": {"reference", "regions"},
+    "metrics": {"reference"},
     "sobolev": {"reference", "surrogate"},
-    "pruning": {"intervals", "reference", "regions", "surrogate", "sobolev"},
+    "pruning": {"intervals", "reference", "regions", "surrogate", "metrics", "sobolev"},
     "certification": {"intervals", "regions", "surrogate"},
     "exchange": {"reference", "surrogate", "sobolev", "pruning"},
-    "study": {"intervals", "reference", "regions", "surrogate", "sobolev", "pruning", "certification", "exchange"},
-    "cli": {"reference", "regions", "surrogate", "sobolev", "pruning", "certification", "study", "exchange"},
+    "study": {
+        "intervals",
+        "reference",
+        "regions",
+        "surrogate",
+        "metrics",
+        "sobolev",
+        "pruning",
+        "certification",
+        "exchange",
+    },
+    "cli": {"reference", "regions", "surrogate", "metrics", "sobolev", "pruning", "certification", "study", "exchange"},
 }
 PARTS = [part for part in ALLOWED if part != "cli"]
 # Facts about the library itself, which every part may look at.

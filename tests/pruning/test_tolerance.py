@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from pruning_networks import points, surrogate
 
+from sobolev_pruning.metrics import measure
 from sobolev_pruning.pruning import SurrogateErrors, Tolerance
 from sobolev_pruning.reference import LabelWeights, Samples
-from sobolev_pruning.study import measure
+from sobolev_pruning.surrogate import Surrogate
 
 ERRORS = SurrogateErrors(2e-5, 1e-4, None, 0.01, 0.02, None)
 
@@ -29,6 +30,20 @@ def test_each_output_is_measured_and_the_worst_counts():
     np.testing.assert_allclose(found.largest_gradient, 0.1 * np.abs(exact.dydx).max())
     assert found.curvature is None
     assert found.largest_curvature is None
+
+
+def test_the_worst_derivative_counts_whatever_its_units():
+    """In units in which the first input is small its derivative is large, and hides the other one."""
+    one = surrogate((2, 4, 1))
+    units = jnp.array([1e-3, 1.0])
+    x = points(64, 2) * units[None]
+    one = Surrogate(one.network, dataclasses.replace(one.normalisation, x_scale=units, x_mean=jnp.zeros(2)))
+    exact = one.evaluate(x)
+    truth = Samples(x, exact.y, exact.dydx.at[:, :, 1].multiply(-1.0))
+    assert 1 - measure(exact.dydx, truth.dydx).r2 < 1e-4
+    found = SurrogateErrors.of(one, truth)
+    assert found.gradients > 1
+    assert not Tolerance(gradients=0.1).holds(found)
 
 
 def test_labels_of_weight_zero_do_not_count():

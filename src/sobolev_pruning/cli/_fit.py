@@ -142,7 +142,7 @@ def fit(
         raise Refused(in_words_of_the_command(str(error))) from None
     except (DivergedError, OnnxExportError) as error:
         raise Failed(str(error)) from None
-    Console(highlight=False).print(judgement(surrogate, held_out.samples, names[1]))
+    Console(highlight=False).print(judgement(surrogate, held_out.samples, names))
     seconds = time.perf_counter() - begin
     print(f"{surrogate.network.n_parameters} parameters, {seconds:.0f} s. Stored in {' and '.join(stored)}")
 

@@ -59,8 +59,8 @@ def check_seed(seed: int) -> None:
         raise Refused(f"--seed is {seed}; it must be in [0, {2**31 - 1}]")
 
 
-def read_model_and_table(model: Path, table: Path, columns: Columns) -> tuple[Any, Any, list[str]]:
-    """The surrogate, the samples in its precision, and the names of its outputs.
+def read_model_and_table(model: Path, table: Path, columns: Columns) -> tuple[Any, Any, tuple[list[str], list[str]]]:
+    """The surrogate, the samples in its precision, and the names of inputs and outputs.
 
     Raises:
         Refused: the columns are neither given nor stored with the model, or are of another number than its own; or the
@@ -102,7 +102,7 @@ def read_model_and_table(model: Path, table: Path, columns: Columns) -> tuple[An
         raise Refused(
             f"{table} has {samples.n} rows, too few to train on some and judge by others; give {_FEWEST_ROWS} or more"
         )
-    return surrogate, as_dtype(samples, surrogate.network.layers[0].weight.dtype), names[1]
+    return surrogate, as_dtype(samples, surrogate.network.layers[0].weight.dtype), pair
 
 
 _FEWEST_ROWS = 10

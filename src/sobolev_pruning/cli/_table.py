@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 
 from ._ending import Refused
 
@@ -46,32 +47,52 @@ def warnings_as_lines(console: Console) -> Iterator[None]:
         console.print(f"note: {' '.join(str(warning.message).split())}", soft_wrap=True, markup=False)
 
 
-def judgement(surrogate, samples, outputs: Sequence[str]):
-    """R² and errors of values and gradients of every output, against the labels of rows that were not trained on."""
+# More derivatives of one output than this are not listed one by one; the worst are.
+_MOST_LISTED = 12
+
+
+def judgement(surrogate, samples, names: tuple[Sequence[str], Sequence[str]]):
+    """R² and errors of every output and of each of its derivatives, on rows that were not trained on.
+
+    Args:
+        surrogate: what is judged.
+        samples: the rows.
+        names: of the inputs and of the outputs.
+    """
     import jax
+    import numpy as np
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from ..study import measure
+    from ..metrics import errors_by_column
+    from ..reference import Samples
 
     y, dydx = jax.jit(
         lambda x: jax.lax.map(lambda x: (surrogate(x), surrogate.gradient(x)), x, batch_size=min(samples.n, 1024))
     )(samples.x)
+    columns = errors_by_column(Samples(samples.x, y, dydx), samples)
     table = Table(title=f"On {samples.n} rows not trained on", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("quantity")
     for name in ("R²", "RMSE", "largest error"):
         table.add_column(name, justify="right", no_wrap=True)
+
+    def add(name: str, errors, place) -> None:
+        r2, rmse, largest = (float(part[place]) for part in (errors.r2, errors.rmse, errors.max_error))
+        cells = ("–", "–", "–") if np.isnan(r2) else (f"{r2:.7f}", f"{rmse:.3g}", f"{largest:.3g}")
+        table.add_row(escape(name), *cells)
+
+    inputs, outputs = names
     for k, output in enumerate(outputs):
-        for name, found, labels, part in ((output, y, samples.y, "y"), (f"∇{output}", dydx, samples.dydx, "dydx")):
-            if labels is None:
-                continue
-            given = None if samples.weights is None else getattr(samples.weights, part)
-            known = None if given is None else given[:, k] > 0
-            if known is not None and not bool(known.any()):
-                table.add_row(name, "–", "–", "–")
-                continue
-            errors = measure(found[:, k], labels[:, k], known)
-            table.add_row(name, f"{errors.r2:.7f}", f"{errors.rmse:.3g}", f"{errors.max_error:.3g}")
+        add(output, columns["y"], k)
+        if "dydx" not in columns:
+            continue
+        # The worst first where not all are listed; NaN, a derivative without labels, last.
+        order = np.argsort(-columns["dydx"].unexplained[k], kind="stable")
+        chosen = range(len(inputs)) if len(inputs) <= _MOST_LISTED else order[:_MOST_LISTED]
+        for i in chosen:
+            add(f"∂{output}/∂{inputs[i]}", columns["dydx"], (k, i))
+        if len(inputs) > _MOST_LISTED:
+            table.add_row(f"and {len(inputs) - _MOST_LISTED} derivatives that are better", "", "", "")
     return table
 
 

@@ -8,9 +8,10 @@ from typing import final
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from ..reference import LabelWeights, Samples
+from ..metrics import errors_by_column
+from ..reference import Samples
 from ..surrogate import Surrogate
 
 _LABELS = {"value": "y", "gradient": "dydx", "curvature": "d2ydx2"}
@@ -19,18 +20,21 @@ _LABELS = {"value": "y", "gradient": "dydx", "curvature": "d2ydx2"}
 @final
 @dataclass(frozen=True)
 class SurrogateErrors:
-    """Errors on held-out samples, of several outputs the worst one's; None where there are no labels.
+    """Errors on held-out samples, those of the worst column; None where there are no labels.
+
+    A column is one output, or one derivative of one output: `∂y/∂a` and `∂y/∂b` are measured each by itself, since they
+    have different units and one would hide the other.
 
     Attributes:
-        values, gradients, curvature: unexplained part of the variance, `1 − R² = Σ‖error‖² / Σ‖truth − mean‖²`, of the
-            values, of all first and of all second derivatives.
+        values, gradients, curvature: unexplained part of the variance, `1 − R²`, of the worst output, of the worst
+            first and of the worst second derivative; `metrics.ColumnErrors` defines it, also where one hardly varies.
         largest_value, largest_gradient, largest_curvature: largest absolute error of any component, in its units.
     """
 
-    values: float
+    values: float | None
     gradients: float | None
     curvature: float | None
-    largest_value: float
+    largest_value: float | None
     largest_gradient: float | None
     largest_curvature: float | None
 
@@ -47,14 +51,11 @@ class SurrogateErrors:
             surrogate: what is judged.
             truth: held-out samples in physical units.
         """
-        found = surrogate.evaluate(in_precision_of(surrogate, truth.x))
-        weights = LabelWeights() if truth.weights is None else truth.weights
-        unexplained, largest = {}, {}
-        for quantity, name in _LABELS.items():
-            given = getattr(truth, name)
-            pair = (None, None) if given is None else _errors(getattr(found, name), given, getattr(weights, name))
-            unexplained[quantity], largest[f"largest_{quantity}"] = pair
-        return cls(*unexplained.values(), *largest.values())
+        columns = errors_by_column(surrogate.evaluate(in_precision_of(surrogate, truth.x)), truth)
+        found = [columns.get(name) for name in _LABELS.values()]
+        unexplained = [None if errors is None else _worst(errors.unexplained) for errors in found]
+        largest = [None if errors is None else _worst(errors.max_error) for errors in found]
+        return cls(*unexplained, *largest)
 
     def as_dict(self) -> dict[str, float | None]:
         """By name, as JSON can hold them: what is not finite is None."""
@@ -64,27 +65,9 @@ class SurrogateErrors:
         }
 
 
-def _errors(
-    found: Float[Array, "n m ..."], truth: Float[Array, "n m ..."], weights: Float[Array, "n m ..."] | None
-) -> tuple[float | None, float | None]:
-    """Of the worst output: `1 − R²` and largest error."""
-    # In double precision: single cannot tell 1 − 10⁻⁷ from 1.
-    exact = np.asarray(truth, np.float64)
-    known = np.ones(exact.shape, bool) if weights is None else np.asarray(weights) > 0
-    error = np.where(known, np.asarray(found, np.float64) - exact, 0.0)
-    exact = np.where(known, exact, 0.0)
-    mean = exact.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    axes = (0, *range(2, exact.ndim))
-    spread = np.where(known, (exact - mean) ** 2, 0.0).sum(axis=axes)
-    missed = (error**2).sum(axis=axes)
-    counted = known.any(axis=axes)
-    if not counted.any():
-        return None, None
-    if not np.all(np.isfinite(missed)):
-        return math.inf, math.inf
-    # A quantity that does not vary cannot be explained, only met.
-    ratio = np.where(missed == 0, 0.0, np.divide(missed, spread, out=np.full_like(missed, np.inf), where=spread > 0))
-    return float(ratio[counted].max()), float(np.abs(error).max())
+def _worst(columns: Float[np.ndarray, "m ..."]) -> float | None:
+    known = columns[~np.isnan(columns)]
+    return float(known.max()) if known.size else None
 
 
 @final
@@ -93,7 +76,7 @@ class Tolerance:
     """How far values and sensitivities may be off on held-out samples; what is None may be anything.
 
     Attributes:
-        values, gradients, curvature: largest `1 − R²`.
+        values, gradients, curvature: largest `1 − R²` of any output or derivative, each measured by itself.
         largest_value, largest_gradient, largest_curvature: largest absolute error, in units of the quantity.
 
     Raises:

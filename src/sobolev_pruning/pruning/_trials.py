@@ -202,7 +202,7 @@ class Trials:
         errors = SurrogateErrors.of(surrogate, self._held_out)
         if self._wide is not None:
             wide = in_precision_of(surrogate, self._wide)
-            largest = max(errors.largest_value, float(_largest_difference(surrogate, wide)))
+            largest = max(errors.largest_value or 0.0, float(_largest_difference(surrogate, wide)))
             errors = dataclasses.replace(errors, largest_value=largest)
         return Candidate(surrogate, errors, self._tolerance is None or self._tolerance.holds(errors))
 

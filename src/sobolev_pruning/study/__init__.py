@@ -1,10 +1,10 @@
 """The published case study as one run: configuration, stages, evaluation, figures, report."""
 
+from ..metrics import ErrorMeasures, Errors, errors_between, measure
 from ._config import ConfigError, StudyConfig
 from ._figures import loss_curves, pareto_front
 from ._folder import RunExistsError, RunFolder, contents_of_run
 from ._front import check_front_folder, front_summary, render_front, write_front
-from ._metrics import ErrorMeasures, Errors, errors_between, measure
 from ._run import RunListener, run_bachelier
 from ._stages import Course, Pruning, Stage, Study, short_widths
 from ._summary import PUBLISHED, environment

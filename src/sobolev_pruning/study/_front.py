@@ -195,7 +195,8 @@ all errors; the line is the least error with so many parameters or fewer.</figca
 <div class="scroll"><table class="errors"><thead>$groups
 <tr><th scope="col">network</th><th scope="col">parameters</th>$head</tr></thead>
 <tbody><tr><th scope="row">tolerance</th><td></td>$bounds</tr>$rows</tbody></table></div>
-<p class="note">✓ within the tolerance, ▽ not. Errors are on held-out samples, of several outputs the worst one's.</p>
+<p class="note">✓ within the tolerance, ▽ not. Errors are on held-out samples, those of the worst output and the worst
+derivative, each measured by itself.</p>
 </section>
 <section id="environment">
 <h2>Environment</h2>

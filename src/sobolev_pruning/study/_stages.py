@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ..metrics import Errors, errors_between
 from ..pruning import Kept, LeastSquares, Significance, choose_layers, prune, rank_distinct, significance
 from ..reference import (
     AbstractDirections,
@@ -38,7 +39,6 @@ from ..sobolev import (
 )
 from ..surrogate import MLP, Normalisation, Surrogate
 from ._config import ConfigError, FinetuningConfig, StudyConfig, TrainingConfig
-from ._metrics import Errors, errors_between
 
 _N_CHUNKS = 20
 _N_COURSE_POINTS = 512

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sobolev_pruning.metrics import errors_between, measure
 from sobolev_pruning.reference import Samples
-from sobolev_pruning.study import errors_between, measure
 from sobolev_pruning.study._run import _finite
 
 RNG = np.random.default_rng(0)
