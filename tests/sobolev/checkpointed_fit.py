@@ -47,7 +47,9 @@ def as_arrays(result):
 
 if __name__ == "__main__":
     folder, path, seconds, *limit = sys.argv[1:]
-    arrays = as_arrays(run(folder, float(seconds), limited=bool(limit)))
+    seen = []
+    arrays = as_arrays(run(folder, float(seconds), limited=bool(limit), seen=seen))
+    print(seen[0])
     # The limit cuts off every file of this process.
     if not limit:
         np.savez(Path(path), **arrays)

@@ -8,14 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from checkpointed_fit import as_arrays, run
-from fit_problem import ADAM, points, same_bits, start, train
+from fit_problem import ADAM, inputs, points, same_bits, start, train
 
 import sobolev_pruning
-from sobolev_pruning.reference import DataSet
+from sobolev_pruning.reference import DataSet, FunctionReference, HostFunction
 from sobolev_pruning.sobolev import Checkpoints, CheckpointWarning, SobolevLoss, ValueLoss
 
 # After a damaged array TensorStore's threads report the reads that were still under way to a loop that is closed.
@@ -241,6 +242,73 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, how):
     assert names(tmp_path) == ["fit-000-000000000015", "fit-000-000000000020"]
 
 
+def edited(path, old, new):
+    """As a person would who opens the file."""
+    file = path / "about" / "metadata"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+EDITS = {
+    "step": ('\\"step\\": 10', '\\"step\\": 5'),
+    "attempt": ('\\"attempt\\": 0', '\\"attempt\\": 1'),
+    "patience": ('\\"stale\\": ', '\\"stale\\": 1'),
+    "evaluations": ('\\"evaluated\\": [0, 5, 10]', '\\"evaluated\\": [0, 5, 9]'),
+    "fingerprint": ('\\"steps_per_chunk\\": 5', '\\"steps_per_chunk\\": 4'),
+}
+
+
+@pytest.mark.parametrize("what", [*EDITS, "name"])
+def test_nothing_that_decides_how_a_fit_goes_on_can_be_edited(tmp_path, what):
+    options = {"evaluation": points(7, 30), "patience": 9}
+    interrupt(tmp_path, 15, **options)
+    newest = tmp_path / "fit-000-000000000010"
+    if what == "name":
+        newest.rename(tmp_path / "fit-000-000000000013")
+    else:
+        edited(newest, *EDITS[what])
+    seen = []
+    with pytest.warns(CheckpointWarning, match=r"fit-000-0000000000\d\d cannot be read \(ValueError: "):
+        result = train(checkpoints=Checkpoints(tmp_path, every=5), on_chunk=lambda k, _: seen.append(k), **options)
+    assert seen == [10, 15, 20]
+    assert same_bits(result.surrogate, train(**options).surrogate)
+
+
+def test_another_version_of_jax_goes_on_with_a_word(tmp_path, monkeypatch):
+    interrupt(tmp_path, 15)
+    monkeypatch.setattr("sobolev_pruning.sobolev._checkpoints._environment", lambda: "JAX 9.9 on tpu")
+    with pytest.warns(CheckpointWarning, match=r"was written by JAX .*, and this is JAX 9\.9 on tpu"):
+        train(checkpoints=Checkpoints(tmp_path, every=5))
+
+
+def interpolation(middle, compiled):
+    """A table inside of a function; printed, so long an array is shortened to its ends."""
+    y = np.linspace(0.0, 1.0, 2001)
+    y[1000] = middle
+
+    def function(x):
+        return jnp.interp(x[0] + x[1], jnp.linspace(-2.0, 2.0, 2001), jnp.asarray(y))[None]
+
+    return FunctionReference(jax.jit(function) if compiled else function, inputs)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (interpolation(0.5, False), interpolation(0.9, False)),
+        (interpolation(0.5, True), interpolation(0.9, True)),
+        (HostFunction(lambda x: x[:1], inputs, 1), HostFunction(lambda x: 2 * x[:1], inputs, 1)),
+    ],
+    ids=["table", "table in compiled code", "function on the host"],
+)
+def test_what_a_reference_holds_inside_is_compared(tmp_path, one, other):
+    train(one, checkpoints=Checkpoints(tmp_path), steps=5)
+    train(one, checkpoints=Checkpoints(tmp_path), steps=5)
+    with pytest.raises(ValueError, match="belongs to another fit, with a different `reference`"):
+        train(other, checkpoints=Checkpoints(tmp_path), steps=5)
+
+
 def test_no_checkpoint_that_can_be_read_is_an_error_and_not_a_new_start(tmp_path):
     interrupt(tmp_path, 15)
     for name in names(tmp_path):
@@ -336,10 +404,11 @@ def test_files_that_the_system_cuts_off_take_no_checkpoint(tmp_path):
     assert b"no checkpoint was written after 60 steps" in told
     # Threads of Orbax may end after their draft was removed; the next fit removes it again.
     assert [name for name in names(folder) if "." not in name] == [f"fit-000-{step:012d}" for step in (10, 20)]
-    seen = []
-    resumed, whole = as_arrays(run(folder, seen=seen)), as_arrays(run(tmp_path / "other"))
-    assert seen[0] == 25
-    assert all(np.array_equal(resumed[name], whole[name]) for name in whole)
+    told, _ = process(folder, tmp_path / "resumed.npz", 0.0, stdout=subprocess.PIPE).communicate()
+    assert told.split() == [b"25"]
+    assert process(tmp_path / "other", tmp_path / "whole.npz", 0.0, stdout=subprocess.DEVNULL).wait() == 0
+    with np.load(tmp_path / "resumed.npz") as resumed, np.load(tmp_path / "whole.npz") as whole:
+        assert all(np.array_equal(resumed[name], whole[name]) for name in whole)
     assert not [name for name in names(folder) if "." in name]
 
 

@@ -21,7 +21,7 @@ from ._course import Course
 from ._fingerprint import digest
 
 _NAME = re.compile(r"fit-\d{3}-\d{12}")
-_FORMAT = 1
+_FORMAT = 2
 # What Orbax's own files take beside the arrays, generously.
 _OVERHEAD = 2**20
 
@@ -87,7 +87,7 @@ class Store:
         found = self._newest_first()
         for path in found:
             try:
-                fingerprint, arrays, facts = _read(path)
+                about, arrays = _read(path)
             # Orbax and its parts raise almost anything at a damaged file.
             except Exception as error:
                 warnings.warn(
@@ -97,8 +97,15 @@ class Store:
                     stacklevel=3,
                 )
                 continue
-            self._compare(path, fingerprint)
-            course = start.unpacked(arrays, facts)
+            self._compare(path, about["fingerprint"])
+            if about["environment"] != _environment():
+                warnings.warn(
+                    f"the checkpoint {path} was written by {about['environment']}, and this is {_environment()}: the "
+                    "fit goes on, but may end with other bits than one that was never interrupted.",
+                    CheckpointWarning,
+                    stacklevel=3,
+                )
+            course = start.unpacked(arrays, about["facts"])
             self._last = (course.attempt, course.step)
             return course
         if found:
@@ -190,10 +197,12 @@ class Store:
 
         arrays, facts = course.packed()
         # Checked before any of it is believed: a rename may reach the disk before what it renames.
-        about = {"format": _FORMAT, "digest": digest(arrays), "fingerprint": self._fingerprint, "facts": facts}
+        about: dict[str, Any] = {"format": _FORMAT, "environment": _environment()}
+        about |= {"fingerprint": self._fingerprint, "facts": facts}
+        about["digest"] = _digest(arrays, about)
         # Those of a write that failed as well: threads of Orbax may go on for a while after it has.
         self._remove_drafts()
-        path = self._folder / f"fit-{course.attempt:03d}-{course.step:012d}"
+        path = self._folder / _name(course.attempt, course.step)
         try:
             with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
                 # Over one of that name, which could not be read, or this fit would not have come here again.
@@ -214,11 +223,11 @@ class Store:
                 shutil.rmtree(old, ignore_errors=True)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any]]:
-    """Fingerprint, arrays and facts of a checkpoint.
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a checkpoint says in JSON, and its arrays.
 
     Raises:
-        ValueError: it is not whole.
+        ValueError: it is not whole, or not what was written.
     """
     import orbax.checkpoint as ocp
 
@@ -230,9 +239,27 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, 
     if about["format"] != _FORMAT:
         raise ValueError(f"its format is {about['format']}, and this version reads {_FORMAT}")
     arrays = {name: np.asarray(array) for name, array in found["arrays"].items()}
-    if digest(arrays) != about["digest"]:
-        raise ValueError("its arrays are not those that were written")
-    return about["fingerprint"], arrays, about["facts"]
+    stored = about.pop("digest")
+    if _digest(arrays, about) != stored:
+        raise ValueError("what it holds is not what was written")
+    facts = about["facts"]
+    if path.name != _name(facts["attempt"], facts["step"]):
+        raise ValueError(f"it was written as {_name(facts['attempt'], facts['step'])}")
+    return about, arrays
+
+
+def _environment() -> str:
+    return f"JAX {jax.__version__} on {jax.default_backend()}"
+
+
+def _name(attempt: int, step: int) -> str:
+    return f"fit-{attempt:03d}-{step:012d}"
+
+
+def _digest(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
+    """Of all that decides how a fit goes on: the arrays with their names, the numbers, and whose they are."""
+    names = sorted(arrays)
+    return digest([arrays[name] for name in names], json.dumps([names, about], sort_keys=True))
 
 
 def _first_line(error: Exception) -> str:

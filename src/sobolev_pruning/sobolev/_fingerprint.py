@@ -6,25 +6,26 @@ can be: the program that JAX traces, numbers included, is written down and hashe
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import PRNGKeyArray, PyTree
 
 from ..surrogate import MLP
-from ._steps import Task, Weights, batch, lenient
+from ._steps import Task, Weights, batch, draw_batch, lenient
 
 # Functions inside a program are written with where they lie in memory.
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
-def digest(tree: PyTree) -> str:
-    """Of every array in a tree, with shapes, types and bits."""
-    found = hashlib.blake2b(digest_size=16)
+def digest(tree: PyTree, text: str = "") -> str:
+    """Of every array in a tree, with shapes, types and bits, and of a text."""
+    found = hashlib.blake2b(text.encode(), digest_size=16)
     for leaf in jax.tree.leaves(tree):
         if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
             continue
@@ -70,11 +71,16 @@ def fingerprint(
     def loss(params: MLP, samples: Any):
         return task.loss(eqx.combine(params, task.static), samples, key=key)
 
+    drawn, calls_host = _program(_samples(task), task.reference, key)
+    reference = drawn + digest(task.reference)
+    if calls_host:
+        # What runs outside of JAX cannot be read, but it can be asked.
+        reference += digest(draw_batch(task.reference, task.loss, task.units, key, task.batch_size))
     return {
         "network": f"{'-'.join(map(str, network.widths))} {digest((network, task.units))}",
-        "reference": _program(_samples(task), task.reference, key) + digest(task.reference),
-        "loss": _program(loss, weights.params, samples) + digest(task.loss),
-        "optimizer": _program(optimizer, weights),
+        "reference": reference,
+        "loss": _program(loss, weights.params, samples)[0] + digest(task.loss),
+        "optimizer": _program(optimizer, weights)[0],
         "key": digest(key),
         "steps": steps,
         "batch_size": task.batch_size,
@@ -90,10 +96,28 @@ def _samples(task: Task) -> Callable[..., Any]:
     return lambda reference, key: batch(reference, task.loss, task.units, key, task.batch_size)
 
 
-def _program(function: Callable[..., Any], *arguments: Any) -> str:
+def _program(function: Callable[..., Any], *arguments: Any) -> tuple[str, bool]:
+    """Digest of the program that JAX traces, and whether it calls back to the host."""
     dynamic, static = eqx.partition(
         arguments, lambda leaf: eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
     )
     traced = jax.make_jaxpr(lambda dynamic: eqx.filter(function(*eqx.combine(dynamic, static)), eqx.is_array))(dynamic)
     written = _ADDRESS.sub("", str(traced))
-    return hashlib.blake2b((written + digest(traced.consts)).encode(), digest_size=16).hexdigest()
+    return digest(list(_constants(traced)), written), "callback" in written
+
+
+def _constants(program: Any) -> Iterator[Any]:
+    """Every array inside a program, at any depth; written down, a long one is shortened to its ends."""
+    if isinstance(program, ClosedJaxpr):
+        # Some are of a type of JAX's own that is no array, only read as one.
+        yield from (part if isinstance(part, jax.Array) else np.asarray(part) for part in program.consts)
+        program = program.jaxpr
+    if isinstance(program, Jaxpr):
+        for equation in program.eqns:
+            yield from (np.asarray(atom.val) for atom in equation.invars if isinstance(atom, Literal))
+            yield from _constants(list(equation.params.values()))
+    elif isinstance(program, list | tuple):
+        for part in program:
+            yield from _constants(part)
+    elif isinstance(program, jax.Array | np.ndarray):
+        yield program
