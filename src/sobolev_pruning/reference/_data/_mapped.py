@@ -13,7 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ..._reading import reading
 from .._directions import AbstractDirections
+from .._npy import map_npy
 from .._reference_model import AbstractReferenceModel
 from .._samples import CotangentProducts, HessianProducts, LabelWeights, Samples
 from ._checks import check_learnable, without_unknown
@@ -136,10 +138,10 @@ class _Files:
         self.parts: dict[str, np.ndarray] = {}
         for name in names:
             path = folder / f"{name}.npy"
-            try:
-                self.parts[name] = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (ValueError, EOFError, OSError) as error:
-                raise ValueError(f"{path}: not an array of NumPy, or a damaged one ({error}).") from None
+            with reading(path, "not an array of NumPy, or a damaged one"):
+                self.parts[name] = map_npy(path)
+            if self.parts[name].dtype.kind not in "fiu" or self.parts[name].ndim == 0:
+                raise ValueError(f"{path}: it holds {self.parts[name].dtype}, not a row of numbers for each sample.")
         n = len(self.parts["x"])
         for name, part in self.parts.items():
             if len(part) != n:

@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float
 
+from ..._reading import brief, shown
 from ._table import AbstractTable, Chunk
 
 # What programs write into a cell that has no value, in lower case.
@@ -33,8 +34,8 @@ class CsvTable(AbstractTable):
             raise ValueError(f"{path}: the table is empty; its first line must name the columns.")
         if all(_is_number(name) for name in self.names):
             raise ValueError(
-                f"{path}: the first line holds numbers ({', '.join(self.names[:3])}, …); write the names of the "
-                "columns there."
+                f"{path}: the first line holds numbers ({brief(', '.join(self.names[:3]))}, …); write the names of "
+                "the columns there."
             )
         for other, name in ((";", "semicolons"), ("\t", "tabs")):
             if len(self.names) == 1 and other in self.names[0]:
@@ -45,7 +46,8 @@ class CsvTable(AbstractTable):
     def chunks(self, wanted: Sequence[str], n_rows: int) -> Iterator[Chunk]:
         """Some lines at a time; lines without any character are no rows."""
         self.check_names(wanted)
-        indices = [self.names.index(name) for name in wanted]
+        place = {name: index for index, name in enumerate(self.names)}
+        indices = [place[name] for name in wanted]
         cells: list[list[str]] = []
         places: list[int] = []
         with self._rows() as rows:
@@ -77,7 +79,7 @@ class CsvTable(AbstractTable):
         except ValueError:
             bad = next(i for i, cell in enumerate(cells) if not _is_number(cell) and not _is_empty(cell))
             raise ValueError(
-                f"{self.path}: column '{name}' holds {cells[bad]!r} in line {places[bad]}, which is no number."
+                f"{self.path}: column '{name}' holds {shown(cells[bad])} in line {places[bad]}, which is no number."
             ) from None
 
     @contextlib.contextmanager

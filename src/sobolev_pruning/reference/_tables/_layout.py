@@ -106,7 +106,8 @@ def _check_variables(table: AbstractTable, inputs: Sequence[str], outputs: Seque
 
 def _check_pattern(pattern: str, argument: str, places: Sequence[str]) -> None:
     try:
-        found = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+        fields = [field for _, *field in string.Formatter().parse(pattern) if field[0] is not None]
+        found = ["".join(part or "" for part in field) for field in fields]
     except ValueError:
         found = []
     if sorted(found) != sorted(places):
@@ -119,11 +120,12 @@ def _by_pattern(
 ) -> dict[Key, str]:
     """The columns of that pattern that are there; of second derivatives one order of the inputs is enough."""
     found: dict[Key, str] = {}
+    there = set(table.names)
     for k, *indices in itertools.product(range(len(outputs)), *[range(len(inputs))] * (n_places - 1)):
         ends = (indices[0], indices[-1])  # the same where there is one input
         for i, j in (ends, ends[::-1]):
             name = pattern.format(output=outputs[k], input=inputs[i], other=inputs[j])
-            if name in table.names:
+            if name in there:
                 found[(k, *indices)] = name
                 break
     return found

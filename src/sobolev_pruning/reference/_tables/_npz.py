@@ -8,6 +8,8 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
+from ..._reading import reading, shown
+from .._npy import read_member
 from ._table import AbstractTable, Chunk
 
 
@@ -22,19 +24,13 @@ class NpzTable(AbstractTable):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.unit = "row"
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                if not isinstance(arrays, np.lib.npyio.NpzFile):
-                    raise ValueError("it holds one array")
-                self.names = list(arrays.files)
-        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path}: not an archive of NumPy arrays, or a damaged one ({error}).") from None
+        with reading(path, "not an archive of NumPy arrays, or a damaged one"), zipfile.ZipFile(path) as archive:
+            self.names = [name.removesuffix(".npy") for name in archive.namelist()]
 
     def chunks(self, wanted: Sequence[str], n_rows: int) -> Iterator[Chunk]:
         """Some rows at a time; the arrays asked for are in memory as a whole."""
         self.check_names(wanted)
-        with np.load(self.path, allow_pickle=False) as arrays:
-            columns = {name: self._column(name, arrays) for name in wanted}
+        columns = {name: self._column(name) for name in wanted}
         lengths = {name: len(column) for name, column in columns.items()}
         first = wanted[0]
         for name, length in lengths.items():
@@ -47,11 +43,9 @@ class NpzTable(AbstractTable):
             part = {name: column[begin : begin + n_rows] for name, column in columns.items()}
             yield Chunk(part, np.arange(begin + 1, begin + 1 + len(part[first])))
 
-    def _column(self, name: str, arrays: np.lib.npyio.NpzFile) -> Float[np.ndarray, " n"]:
-        try:
-            array = arrays[name]
-        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{self.path}: array '{name}' cannot be read ({error}).") from None
+    def _column(self, name: str) -> Float[np.ndarray, " n"]:
+        with reading(self.path, f"array '{name}' cannot be read"), zipfile.ZipFile(self.path) as archive:
+            array = read_member(archive, name)
         if array.ndim != 1 and not (array.ndim == 2 and array.shape[1] == 1):
             raise ValueError(
                 f"{self.path}: array '{name}' has shape {array.shape}; a column is (n,). Arrays with more than one "
@@ -59,6 +53,6 @@ class NpzTable(AbstractTable):
             )
         array = array.reshape(-1)
         if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
-            held = f": row 1 holds {array.tolist()[0]!r}" if len(array) else ""
+            held = f": row 1 holds {shown(array[0].item())}" if len(array) else ""
             raise ValueError(f"{self.path}: array '{name}' is of {array.dtype}, not of real numbers{held}.")
         return array.astype(np.float64)

@@ -7,6 +7,7 @@ from typing import final
 
 import numpy as np
 
+from ..._reading import brief, reading, shown
 from ._table import AbstractTable, Chunk
 
 
@@ -25,16 +26,13 @@ class ParquetTable(AbstractTable):
                 f"{path}: Parquet is read with pyarrow, not installed here: pip install 'sobolev-pruning[tables]'",
                 name="pyarrow",
             )
-        import pyarrow as pa
         from pyarrow import parquet
 
         self.path = path
         self.unit = "row"
-        try:
+        with reading(path, "not a Parquet file, or a damaged one"):
             self._file = parquet.ParquetFile(path)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path}: not a Parquet file, or a damaged one ({error}).") from None
-        self.names = list(self._file.schema_arrow.names)
+            self.names = list(self._file.schema_arrow.names)
 
     def chunks(self, wanted: Sequence[str], n_rows: int) -> Iterator[Chunk]:
         """Some rows at a time; only the columns asked for are read."""
@@ -44,18 +42,24 @@ class ParquetTable(AbstractTable):
         for name in wanted:
             self._check_type(name)
         begin = 1
-        try:
-            for batch in self._file.iter_batches(batch_size=n_rows, columns=list(wanted)):
-                columns = {
-                    # A null becomes NaN, as an empty cell does.
-                    name: batch.column(name).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-                    for name in wanted
-                }
-                if batch.num_rows:
-                    yield Chunk(columns, np.arange(begin, begin + batch.num_rows))
-                begin += batch.num_rows
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{self.path}: the table is damaged after row {begin - 1} ({error}).") from None
+        batches = self._file.iter_batches(batch_size=n_rows, columns=list(wanted))
+        while True:
+            with reading(self.path, f"the table is damaged after row {begin - 1}"):
+                batch = next(batches, None)
+                # A null becomes NaN, as an empty cell does.
+                columns = (
+                    {}
+                    if batch is None
+                    else {
+                        name: batch.column(name).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+                        for name in wanted
+                    }
+                )
+            if batch is None:
+                return
+            if batch.num_rows:
+                yield Chunk(columns, np.arange(begin, begin + batch.num_rows))
+            begin += batch.num_rows
 
     def _check_type(self, name: str) -> None:
         from pyarrow import types
@@ -63,11 +67,15 @@ class ParquetTable(AbstractTable):
         kind = self._file.schema_arrow.field(name).type
         if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
             return
-        text = f"{self.path}: column '{name}' is of type {kind}, not of numbers"
+        with reading(self.path, f"column '{name}' cannot be read"):
+            held = self._first_value(name)
+        raise ValueError(f"{self.path}: column '{name}' is of type {brief(kind)}, not of numbers{held}.")
+
+    def _first_value(self, name: str) -> str:
         begin = 1
         for batch in self._file.iter_batches(batch_size=1024, columns=[name]):
-            for row, value in enumerate(batch.column(name).to_pylist(), start=begin):
-                if value is not None:
-                    raise ValueError(f"{text}: row {row} holds {value!r}.")
+            for row, value in enumerate(batch.column(name), start=begin):
+                if value.is_valid:
+                    return f": row {row} holds {shown(value.as_py())}"
             begin += batch.num_rows
-        raise ValueError(f"{text}.")
+        return ""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ..._reading import check_file
 from .._samples import LabelWeights, Samples
 from ._csv import CsvTable
 from ._layout import Layout, lay_out
@@ -136,8 +137,7 @@ def stream_table(
 
 def _open(path: str | os.PathLike) -> AbstractTable:
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such table.")
+    check_file(path, "there is no such table")
     if path.suffix.lower() not in _KINDS:
         raise ValueError(f"{path}: tables are read from files that end in {', '.join(_KINDS)}.")
     return _KINDS[path.suffix.lower()](path)

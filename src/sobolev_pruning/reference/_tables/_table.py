@@ -1,6 +1,7 @@
 """What every kind of table offers: names of columns, and chunks of rows as numbers."""
 
 import abc
+import collections
 import dataclasses
 import difflib
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,10 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Int
 
-_MOST_SHOWN = 12
+from ..._reading import brief
+
+# Names in a message, and names that are searched for a similar one, which takes 10 µs each.
+_MOST_SHOWN, _MOST_COMPARED = 12, 10_000
 
 
 @final
@@ -54,20 +58,21 @@ class AbstractTable(abc.ABC):
         Raises:
             ValueError: naming the file, the column and its nearest names.
         """
+        counts = collections.Counter(self.names)
         for name in wanted:
-            count = self.names.count(name)
+            count = counts[name]
             if count > 1:
                 raise ValueError(
                     f"{self.path}: {count} columns are named '{name}'; rename them, so that it is clear which is meant."
                 )
             if count == 0:
-                near = difflib.get_close_matches(name, self.names, n=3)
+                near = difflib.get_close_matches(name, self.names[:_MOST_COMPARED], n=3)
                 quoted = [f"'{other}'" for other in near]
                 hint = f" Did you mean {' or '.join(quoted)}?" if near else ""
                 raise ValueError(f"{self.path}: there is no column '{name}'.{hint} {self._listing()}")
 
     def _listing(self) -> str:
-        shown = ", ".join(f"'{name}'" for name in self.names[:_MOST_SHOWN])
+        shown = ", ".join(f"'{brief(name)}'" for name in self.names[:_MOST_SHOWN])
         more = len(self.names) - _MOST_SHOWN
         return f"The columns are {shown}{f' and {more} more' if more > 0 else ''}."
 
