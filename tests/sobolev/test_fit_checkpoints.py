@@ -412,6 +412,36 @@ def test_files_that_the_system_cuts_off_take_no_checkpoint(tmp_path):
     assert not [name for name in names(folder) if "." in name]
 
 
+def test_a_folder_in_use_is_refused_with_the_process_that_uses_it(tmp_path):
+    """And a killed one leaves no lock behind."""
+    folder = tmp_path / "checkpoints"
+    other = process(folder, tmp_path / "never.npz", 0.5)
+    deadline = time.monotonic() + 200
+    while not (folder / "fit-000-000000000000").is_dir():
+        assert other.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    with pytest.raises(OSError, match=f"checkpoints is in use: a fit by process {other.pid} writes to it"):
+        train(checkpoints=Checkpoints(folder))
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+    assert (folder / ".lock").exists()
+    for path in folder.glob("fit*"):
+        shutil.rmtree(path)
+    train(checkpoints=Checkpoints(folder))
+    assert not (folder / ".lock").exists()
+
+
+def test_a_folder_in_use_by_another_thread_is_refused(tmp_path):
+    def on_chunk(done, surrogate):
+        with pytest.raises(BlockingIOError, match="is in use: a fit by this process writes to it"):
+            train(checkpoints=Checkpoints(tmp_path))
+
+    train(checkpoints=Checkpoints(tmp_path), on_chunk=on_chunk, steps=5)
+    assert names(tmp_path) == ["fit-000-000000000000", "fit-000-000000000005"]
+
+
 @pytest.mark.parametrize("name", ["every", "keep"])
 def test_bad_numbers_are_named(tmp_path, name):
     with pytest.raises(ValueError, match=f"`{name}` is 0"):

@@ -4,12 +4,13 @@ A checkpoint is a folder that Orbax writes under a temporary name and renames wh
 killed leaves the ones before it as they are. They hold arrays and JSON; nothing in them is executed when they are read.
 """
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -17,6 +18,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from .._lock import locked
 from ._course import Course
 from ._fingerprint import digest
 
@@ -72,6 +74,26 @@ class Store:
         self._fingerprint = dict(fingerprint)
         self._last: tuple[int, int] | None = None
 
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        """Keep every other fit out of the folder; the processes of one fit share it, and the first holds the lock.
+
+        Raises:
+            InUseError: another fit is in it.
+            OSError: the folder cannot be written to.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self._folder, os.W_OK | os.X_OK):
+                raise PermissionError("permission denied")
+        except OSError as error:
+            raise OSError(
+                f"checkpoints cannot be written to {self._folder} ({error}); nothing has been trained. Give "
+                "`Checkpoints` a folder that can be written to."
+            ) from error
+        with locked(self._folder, "a fit") if jax.process_index() == 0 else contextlib.nullcontext():
+            yield
+
     def resume(self, start: Course, n_steps: int) -> Course:
         """The newest course that can be read, or `start` if there is none, which is then stored.
 
@@ -81,7 +103,7 @@ class Store:
 
         Raises:
             ValueError: the folder belongs to another fit, or none of its checkpoints can be read.
-            OSError: the folder cannot be written to, or has too little room.
+            OSError: the folder has too little room, or nothing can be written to it.
         """
         self._prepare(start, n_steps)
         found = self._newest_first()
@@ -146,15 +168,6 @@ class Store:
         return course.step - self._last[1] >= self._every
 
     def _prepare(self, start: Course, n_steps: int) -> None:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            if not os.access(self._folder, os.W_OK | os.X_OK):
-                raise PermissionError("permission denied")
-        except OSError as error:
-            raise OSError(
-                f"checkpoints cannot be written to {self._folder} ({error}); nothing has been trained. Give "
-                "`Checkpoints` a folder that can be written to."
-            ) from error
         self._remove_drafts()
         arrays, _ = start.packed()
         n_bytes = sum(array.nbytes for array in arrays.values())

@@ -1,5 +1,6 @@
 """The training loop: compiled chunks of many steps, with Python only between them."""
 
+import contextlib
 import functools
 import warnings
 from collections.abc import Callable
@@ -87,7 +88,7 @@ def fit(
     Raises:
         ValueError: a number out of range, a reference of other dimensions, labels that the loss needs and the
             reference lacks, or checkpoints of another fit.
-        OSError: checkpoints cannot be written; nothing has been trained then.
+        OSError: checkpoints cannot be written, or another fit is using their folder; nothing has been trained then.
         DivergedError: the loss or an update was not finite in the last attempt; the error carries the last good
             parameters.
 
@@ -128,39 +129,41 @@ def fit(
         return Vitality.of(reference, loss, surrogate.normalisation, jax.random.fold_in(key, VITALITY_KEY), batch_size)
 
     course, task = begin(0, ())
-    store = None
-    if checkpoints is not None:
-        facts = fingerprint(
-            task,
-            surrogate.network,
-            key,
-            steps=steps,
-            steps_per_chunk=steps_per_chunk,
-            restarts=restarts,
-            patience=patience,
-            evaluation=evaluation,
-        )
-        store = Store(checkpoints, facts)
-        course = store.resume(course, steps)
-    while True:
-        task = eqx.tree_at(lambda t: t.loss, task, course.loss)
-        course, failure = run_attempt(
-            course,
-            task,
-            surrogate,
-            steps=steps,
-            steps_per_chunk=steps_per_chunk,
-            metrics_of=None if evaluation is None else as_metrics(evaluation, course.loss, evaluation_key),
-            is_collapsed=lambda network: vitality().is_collapsed(network),
-            look_halfway=course.attempt < restarts,
-            on_chunk=on_chunk,
-            store=store,
-            reporter=reporter,
-            title=title if course.attempt == 0 else f"{title}, attempt {course.attempt + 1}",
-        )
-        if failure is None or course.attempt == restarts:
-            break
-        course, task = begin(course.attempt + 1, (*course.failures, failure))
+    with contextlib.ExitStack() as until_the_end:
+        store = None
+        if checkpoints is not None:
+            facts = fingerprint(
+                task,
+                surrogate.network,
+                key,
+                steps=steps,
+                steps_per_chunk=steps_per_chunk,
+                restarts=restarts,
+                patience=patience,
+                evaluation=evaluation,
+            )
+            store = Store(checkpoints, facts)
+            until_the_end.enter_context(store.open())
+            course = store.resume(course, steps)
+        while True:
+            task = eqx.tree_at(lambda t: t.loss, task, course.loss)
+            course, failure = run_attempt(
+                course,
+                task,
+                surrogate,
+                steps=steps,
+                steps_per_chunk=steps_per_chunk,
+                metrics_of=None if evaluation is None else as_metrics(evaluation, course.loss, evaluation_key),
+                is_collapsed=lambda network: vitality().is_collapsed(network),
+                look_halfway=course.attempt < restarts,
+                on_chunk=on_chunk,
+                store=store,
+                reporter=reporter,
+                title=title if course.attempt == 0 else f"{title}, attempt {course.attempt + 1}",
+            )
+            if failure is None or course.attempt == restarts:
+                break
+            course, task = begin(course.attempt + 1, (*course.failures, failure))
     trained = with_params(surrogate, course.params, task)
     if failure is not None and failure.reason == "diverged":
         raise DivergedError(failure.step, trained, course.history().losses, (*course.failures, failure))
