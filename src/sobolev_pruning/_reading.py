@@ -42,7 +42,7 @@ def shown(value: object) -> str:
 
 
 @contextlib.contextmanager
-def reading(path: str | os.PathLike, failure: str) -> Iterator[None]:
+def reading(path: str | os.PathLike, failure: str, kind: type[ValueError] = ValueError) -> Iterator[None]:
     """Make one `ValueError` of whatever a parser of another library raises.
 
     Such parsers promise little about a damaged file: NumPy alone raises a dozen kinds of error, and a parser written in
@@ -52,6 +52,7 @@ def reading(path: str | os.PathLike, failure: str) -> Iterator[None]:
     Args:
         path: of the file, for the message.
         failure: what it then is not, such as "not a Parquet file, or a damaged one".
+        kind: of the error that is raised.
 
     Raises:
         ValueError: the block has failed; the message is one line of bounded length.
@@ -65,7 +66,7 @@ def reading(path: str | os.PathLike, failure: str) -> Iterator[None]:
         raise
     except BaseException as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ValueError(f"{brief(path)}: {failure} ({brief(reason)}).") from None
+        raise kind(f"{brief(path)}: {failure} ({brief(reason)}).") from None
 
 
 def check_file(path: Path, missing: str) -> None:

@@ -89,7 +89,7 @@ def test_what_is_written_reads_the_same(tmp_path, text):
 
 
 BAD = {
-    "no TOML": ("seed = = 1", "not valid TOML: .*line 1"),
+    "no TOML": ("seed = = 1", r"not valid TOML \(.*line 1"),
     "key twice": ("seed = 1\nseed = 2", "not valid TOML"),
     "unknown key": ("[finetuning]\nstep = 3", "unknown key finetuning.step; did you mean 'steps'"),
     "unknown section": ("[prunning]\nkeep = [[1]]", "unknown key prunning; did you mean 'pruning'"),
@@ -149,6 +149,15 @@ BAD = {
     "the same network twice": ("[pruning]\nkeep = [[3], [3]]", "pruning.keep names the same network twice"),
     "points": ("[evaluation]\npoints = 1", "evaluation.points is 1; it must be in"),
     "number beyond every float": (f"[reference]\nstrike = {10**400}", "reference.strike is inf; it must be finite"),
+    "deeply nested list": (f"seed = {'[' * 100_000}", r"not valid TOML \(maximum recursion"),
+    "deeply nested table": (f"seed{'.a' * 60} = 1", r"seed is \{'a': \{'a'.*; it must be a whole number"),
+    "a key of too many parts": (f"seed{'.a' * 100_000} = 1", "a key has more than 64 parts"),
+    "long key": (f"{'k' * 10**6} = 1", "unknown key kkk"),
+    "long text": (f'[network]\nactivation = "{"a" * 10**6}"', "network.activation is aaa"),
+    "long list": (f"seed = {[*range(10**5)]}", r"seed is \[0, 1, "),
+    "digits beyond what Python reads": (f"seed = {'1' * 5000}", r"not valid TOML \(Exceeds the limit"),
+    "digits beyond what Python writes": (f"seed = 0x{'f' * 5000}", "seed is int of very many digits"),
+    "escapes in a key": ('"\\u001b[2J" = 1', r"unknown key \\x1b\[2J"),
     "count beyond every float": (f"[oversized]\nsteps = {10**400}", "oversized.steps is 10000"),
 }
 
@@ -158,6 +167,14 @@ def test_bad_configurations_are_refused_by_name(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message) as caught:
         read(tmp_path, text)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 800
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "a\0", "n" * 300, "d/" * 5000])
+def test_what_is_no_file_is_refused_and_not_waited_for(path):
+    with pytest.raises(ConfigError, match="cannot be read") as caught:
+        StudyConfig.from_toml(path)
+    assert len(str(caught.value)) < 400
 
 
 def test_a_message_about_a_file_names_it(tmp_path):

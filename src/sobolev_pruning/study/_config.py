@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import math
 import os
+import re
 import sys
 import tomllib
 import types
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import tomli_w
+
+from .._reading import brief, reading, shown
 
 
 class ConfigError(ValueError):
@@ -55,6 +58,11 @@ def _bounded(default: Any, allowed: _Range) -> Any:
     """A field whose numbers (or whose elements) must lie in a range."""
     return dataclasses.field(default=default, metadata={"allowed": allowed})
 
+
+# A correlation matrix of a thousand assets takes about half of it.
+_LARGEST = 2**24
+# The parser's time grows with the square of the number of parts of a key, to minutes; ours have two.
+_LONG_KEY = re.compile(r"(?:\.\s*[^.,\s#][^.,\n]*){64}")
 
 _POSITIVE = _Range(0.0, open_lowest=True)
 _NOT_NEGATIVE = _Range(0.0)
@@ -170,16 +178,21 @@ class StudyConfig:
             ConfigError: no such file, no TOML, an unknown key, a wrong type or a value out of range.
         """
         path = Path(path)
+        with reading(path, "cannot be read", ConfigError):
+            if path.stat().st_size > _LARGEST:
+                raise ValueError(f"larger than {_LARGEST >> 20} MiB")
+            if not (path.is_file() or path.is_dir()):
+                raise ValueError("not a file")
+            data = path.read_bytes()
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise ConfigError(f"{path}: cannot be read ({reason}).") from None
-        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            raise ConfigError(f"{brief(path)}: cannot be read (not UTF-8 text).") from None
+        with reading(path, "not valid TOML", ConfigError):
+            if _LONG_KEY.search(text):
+                raise ValueError("a key has more than 64 parts")
             data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: not valid TOML: {error}.") from None
-        return _build(cls, data, f"{path}: ", ())
+        return _build(cls, data, f"{brief(path)}: ", ())
 
     def check(self) -> None:
         """Raise `ConfigError` for what no run can be made of: a type, a value, or values that do not fit together."""
@@ -249,7 +262,7 @@ def _build(cls: type, data: dict[str, Any], where: str, above: tuple[str, ...]) 
         hint = hints[key]
         if dataclasses.is_dataclass(hint):
             if not isinstance(value, dict):
-                raise ConfigError(f"{where}{_dotted(path)} is {value!r}; it must be a table, [{_dotted(path)}].")
+                raise ConfigError(f"{where}{_dotted(path)} is {shown(value)}; it must be a table, [{_dotted(path)}].")
             values[key] = _build(hint, value, where, path)  # pyright: ignore[reportArgumentType] -- a dataclass
             continue
         values[key] = _converted(value, hint, where, path)
@@ -264,17 +277,19 @@ def _check_fields(config: Any, above: tuple[str, ...]) -> None:
         value, hint, path = getattr(config, field.name), hints[field.name], (*above, field.name)
         if dataclasses.is_dataclass(hint):
             if type(value) is not hint:
-                raise ConfigError(f"{_dotted(path)} is {value!r}; it must be a {getattr(hint, '__name__', hint)}.")
+                raise ConfigError(f"{_dotted(path)} is {shown(value)}; it must be a {getattr(hint, '__name__', hint)}.")
             _check_fields(value, path)
         elif value is not None or not isinstance(hint, types.UnionType):
             converted = _converted(value, hint, "", path)
             _check_range(converted, field, "", path)
             if converted != value:
-                raise ConfigError(f"{_dotted(path)} is {value!r}; from Python it must be a tuple, {converted!r}.")
+                raise ConfigError(
+                    f"{_dotted(path)} is {shown(value)}; from Python it must be a tuple, {shown(converted)}."
+                )
 
 
 def _dotted(path: tuple[str, ...]) -> str:
-    return ".".join(path)
+    return brief(".".join(path))
 
 
 def _check_range(value: Any, field: dataclasses.Field, where: str, path: tuple[str, ...]) -> None:
@@ -283,7 +298,8 @@ def _check_range(value: Any, field: dataclasses.Field, where: str, path: tuple[s
         for i, item in enumerate(value):
             _check_range(item, field, where, (*path[:-1], f"{path[-1]}[{i}]"))
     elif allowed is not None and value is not None and value not in allowed:
-        raise ConfigError(f"{where}{_dotted(path)} is {value}; it must be {allowed}.")
+        given = brief(value) if isinstance(value, str) else shown(value)
+        raise ConfigError(f"{where}{_dotted(path)} is {given}; it must be {allowed}.")
 
 
 def _converted(value: Any, hint: Any, where: str, path: tuple[str, ...]) -> Any:
@@ -292,7 +308,7 @@ def _converted(value: Any, hint: Any, where: str, path: tuple[str, ...]) -> Any:
         hint = next(option for option in get_args(hint) if option is not type(None))
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where}{_dotted(path)} is {value!r}; it must be a list.")
+            raise ConfigError(f"{where}{_dotted(path)} is {shown(value)}; it must be a list.")
         inner = get_args(hint)[0]
         return tuple(_converted(item, inner, where, (*path[:-1], f"{path[-1]}[{i}]")) for i, item in enumerate(value))
     # In Python a bool is an int and an int is no float; in a configuration it is the other way round.
@@ -300,5 +316,5 @@ def _converted(value: Any, hint: Any, where: str, path: tuple[str, ...]) -> Any:
         return float(value) if abs(value) <= sys.float_info.max else math.inf
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         names = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-        raise ConfigError(f"{where}{_dotted(path)} is {value!r}; it must be {names[hint]}.")
+        raise ConfigError(f"{where}{_dotted(path)} is {shown(value)}; it must be {names[hint]}.")
     return value
