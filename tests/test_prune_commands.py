@@ -115,7 +115,7 @@ CASES = {
     "keep none": ((*PRUNE, "--keep", "0"), "--keep asks for 0 nodes"),
     "keep more than there are": ((*PRUNE, "--keep", "3"), "--keep asks for 3 nodes of hidden layer 0"),
     "keep what is no number": ((*PRUNE, "--keep", "few"), "--keep is 'few'"),
-    "an output that is there": ((*PRUNE, "--keep", "1", "--output", "t.csv"), "t.csv is already there"),
+    "an output that is there": ((*PRUNE, "--keep", "1", "--output", "t.csv"), "t.csv, which is the file of TABLE"),
     "an output nowhere": ((*PRUNE, "--keep", "1", "--output", "no/where.safetensors"), "cannot be written"),
 }
 

@@ -1,6 +1,6 @@
 """The command `certify`: what can be proved of a stored surrogate."""
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from .._files import write_whole
 from ._ending import Refused
 from ._precision import enable_double_precision
+from ._storing import check_outputs, check_writable, show_and_store
 
 
 def certify(
@@ -37,32 +38,49 @@ def certify(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE.json", help="Write the certificate there as well.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file of --output, if it is there.")
+    ] = False,
 ) -> None:
     """Prove ranges, errors, monotonicity and convexity of a surrogate over a region; store the certificate in it."""
     from ..certification import CertificationBar, tables
     from ..certification import certify as prove
-    from ..surrogate import load, save
+    from ..surrogate import SurrogateChangedError, load, save, store_certificate
 
     console = Console(stderr=True, highlight=False)
     seconds = _seconds(budget)
+    inputs = {"MODEL": model, "--region": Path(region), "--against": against}
+    check_outputs({"--output": output}, inputs, overwrite=overwrite, lost="certificate")
     enable_double_precision()
     try:
         surrogate = load(model)
+        check_writable(model, "certificate")
         chosen = _region(region, surrogate, shape, scale)
         others = {} if against is None else {against.name: load(against)}
-        for path in (model, output):
-            if path is not None and not os.access(path if path.exists() else path.parent, os.W_OK):
-                raise Refused(f"{path}: cannot be written; the certificate would be lost")
         with CertificationBar(console, budget) as bar:
             certificate = prove(surrogate, chosen, against=others, seconds=seconds, order=order, progress=bar.update)
-        save(surrogate, model, certificate=certificate)
-        if output is not None:
-            write_whole(output, certificate.to_json().encode())
     except (FileNotFoundError, PermissionError, IsADirectoryError, ValueError, TypeError) as error:
         raise Refused(str(error)) from None
-    for table in tables(certificate):
-        Console(highlight=False).print(table)
-    print(f"{certificate.boxes} boxes in {certificate.seconds:.0f} s. Stored in {model}")
+
+    def put(path: Path) -> None:
+        if path != model:
+            save(surrogate, path, certificate=certificate)
+            return
+        try:
+            store_certificate(certificate, path)
+        except ValueError as error:  # what lies there now is no surrogate
+            raise SurrogateChangedError(str(error)) from None
+
+    def show() -> None:
+        for table in tables(certificate):
+            Console(highlight=False).print(table)
+
+    results: dict[Path, Callable[[Path], object]] = {model: put}
+    if output is not None:
+        results[output] = lambda path: write_whole(path, certificate.to_json().encode())
+    show_and_store(
+        show, results, lambda places: f"{certificate.boxes} boxes in {certificate.seconds:.0f} s. Stored in {places}"
+    )
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}

@@ -1,9 +1,7 @@
 """The command `fit`: from a table to a stored surrogate."""
 
-import importlib.util
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +10,7 @@ from rich.console import Console
 
 from ._ending import Failed, Refused, interruptible
 from ._precision import enable_double_precision
+from ._storing import check_onnx, check_outputs, show_and_store
 from ._table import (
     FIRST,
     SECOND,
@@ -84,13 +83,14 @@ def fit(
     _check_numbers(order=order, steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     if not 0 < validation < 1:
         raise Refused(f"--validation is {validation:g}; it must lie between 0 and 1")
-    _check_files(output, onnx, overwrite)
+    check_outputs({"--output": output, "--onnx": onnx}, {"TABLE": table}, overwrite=overwrite)
+    check_onnx(onnx)
 
     enable_double_precision()
     import jax
     import jax.numpy as jnp
 
-    from ..exchange import OnnxExportError, export_onnx
+    from ..exchange import export_onnx
     from ..reference import DataSet, read_table, table_columns
     from ..sobolev import DivergedError, ProgressBar
     from ..surrogate import MLP, Normalisation, Surrogate, save
@@ -133,18 +133,21 @@ def fit(
         progress = ProgressBar(console)
         with interruptible(None, progress, lambda: "nothing"), warnings_as_lines(console):
             surrogate = _train(start, data, chosen, order, fit_key, steps, batch_size, learning_rate, progress)
-        save(surrogate, output)
-        stored = [str(output)]
-        if onnx is not None:
-            export_onnx(surrogate, onnx)
-            stored.append(str(onnx))
     except (OSError, ImportError, ValueError) as error:
         raise Refused(in_words_of_the_command(str(error))) from None
-    except (DivergedError, OnnxExportError) as error:
+    except DivergedError as error:
         raise Failed(str(error)) from None
-    Console(highlight=False).print(judgement(surrogate, held_out.samples, names))
-    seconds = time.perf_counter() - begin
-    print(f"{surrogate.network.n_parameters} parameters, {seconds:.0f} s. Stored in {' and '.join(stored)}")
+    results: dict[Path, Callable[[Path], object]] = {output: lambda path: save(surrogate, path)}
+    if onnx is not None:
+        results[onnx] = lambda path: export_onnx(surrogate, path)
+    show_and_store(
+        lambda: Console(highlight=False).print(judgement(surrogate, held_out.samples, names)),
+        results,
+        lambda places: (
+            f"{surrogate.network.n_parameters} parameters, {time.perf_counter() - begin:.0f} s. Stored in {places}"
+        ),
+        overwrite=overwrite,
+    )
 
 
 def _widths(text: str) -> list[int]:
@@ -167,20 +170,6 @@ def _check_numbers(order: int | None, steps: int | None, batch_size: int, learni
         raise Refused(f"--learning-rate is {learning_rate:g}; it must be finite and positive")
     if not 0 <= seed < 2**31:
         raise Refused(f"--seed is {seed}; it must be in [0, {2**31 - 1}]")
-
-
-def _check_files(output: Path, onnx: Path | None, overwrite: bool) -> None:
-    """Before hours are spent: what will be written can be, and what is there is not lost."""
-    for path in (output, onnx):
-        if path is None:
-            continue
-        if path.exists() and not overwrite:
-            raise Refused(f"{path} is already there; give another name, or --overwrite")
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
-            raise Refused(f"{path}: cannot be written; the surrogate would be lost")
-    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if onnx is not None and missing:
-        raise Refused(f"--onnx needs {' and '.join(missing)}, not installed here: pip install 'sobolev-pruning[onnx]'")
 
 
 def _first_of(names: tuple[Sequence[str], Sequence[str]]) -> str:

@@ -1,6 +1,5 @@
 """The command `prune`: one step of dense pruning with its fine-tuning."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +26,7 @@ from ._pruning import (
     in_words_of_pruning,
     read_model_and_table,
 )
+from ._storing import check_outputs, show_and_store
 from ._table import in_words_of_the_command, judgement, warnings_as_lines
 
 
@@ -58,10 +58,7 @@ def prune(
     check_seed(seed)
     nodes = _nodes(keep)
     columns = Columns(inputs, outputs, derivatives, second_derivatives, errors, weights, allow_missing)
-    if output.exists() and not overwrite:
-        raise Refused(f"{output} is already there; give another name, or --overwrite")
-    if output.is_dir() or not os.access(output.parent, os.W_OK):
-        raise Refused(f"{output}: cannot be written; the surrogate would be lost")
+    check_outputs({"--output": output}, {"MODEL": model, "TABLE": table}, overwrite=overwrite)
     enable_double_precision()
     import jax
 
@@ -90,12 +87,15 @@ def prune(
         if result.held:
             raise Refused("the fine-tuning of the pruned network diverged; keep more nodes, or give --no-fine-tune")
         pruned = result.final.surrogate.with_provenance(pruned_from=model.name)
-        save(pruned, output)
     except (OSError, ImportError, ValueError) as error:
         raise Refused(in_words_of_pruning(in_words_of_the_command(str(error)))) from None
-    Console(highlight=False).print(judgement(pruned, held_out.samples, names))
     widths = ["-".join(map(str, s.network.widths)) for s in (surrogate, pruned)]
-    print(f"{widths[0]} to {widths[1]}, {pruned.network.n_parameters} parameters. Stored in {output}")
+    show_and_store(
+        lambda: Console(highlight=False).print(judgement(pruned, held_out.samples, names)),
+        {output: lambda path: save(pruned, path)},
+        lambda places: f"{widths[0]} to {widths[1]}, {pruned.network.n_parameters} parameters. Stored in {places}",
+        overwrite=overwrite,
+    )
 
 
 def _nodes(text: str) -> list[int]:

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from .._files import in_words
 from ._ending import Failed, Refused, interruptible
+from ._storing import check_keeps
 
 _STUDIES = ("bachelier",)
 
@@ -32,7 +34,7 @@ def run(
         raise Refused(f"unknown study {study!r}; there is: {', '.join(_STUDIES)}")
     # The numerics take seconds to import; `--help` and refused commands need not wait for them.
     from ..sobolev import DivergedError, ProgressBar
-    from ..study import ConfigError, RunExistsError, StudyConfig, run_bachelier, tables
+    from ..study import ConfigError, RunExistsError, StudyConfig, contents_of_run, run_bachelier, tables
 
     console = Console(stderr=True, highlight=False)
     output = Path("runs") / study if output is None else output
@@ -41,6 +43,7 @@ def run(
         if seed is not None:
             chosen = dataclasses.replace(chosen, seed=seed)
         chosen.check()
+        check_keeps("--output", [output / name for name in contents_of_run(output)], {"--config": config})
         progress = ProgressBar(console)
         with interruptible(output, progress, lambda: f"{_on_disk(output)}; no summary, no report"):
             summary = run_bachelier(chosen, output, overwrite=overwrite, progress=progress, listener=_Narrator(console))
@@ -48,9 +51,15 @@ def run(
         raise Refused(str(error)) from None
     except DivergedError as error:
         raise Failed(f"{error} On disk: {_on_disk(output)}") from None
+    except OSError as error:
+        raise Failed(f"{in_words(error)}. On disk: {_on_disk(output)}") from None
+    moved = summary.get("moved")
+    where = output if moved is None else Path(moved["to"])
     for table in tables(summary):
         Console(highlight=False).print(table)
-    print(f"{summary['seconds']:.0f} s. Report: {output / 'report.html'}")
+    print(f"{summary['seconds']:.0f} s. Report: {where / 'report.html'}")
+    if moved is not None:
+        raise Failed(f"{in_words(moved['reason'])}; the run was stored in {where} instead")
 
 
 def _on_disk(output: Path) -> str:

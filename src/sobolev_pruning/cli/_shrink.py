@@ -27,6 +27,7 @@ from ._pruning import (
     in_words_of_pruning,
     read_model_and_table,
 )
+from ._storing import check_keeps, show_and_store
 from ._table import in_words_of_the_command, warnings_as_lines
 
 
@@ -76,7 +77,7 @@ def shrink(
     from ..pruning import Candidate, Tolerance
     from ..pruning import shrink as search
     from ..sobolev import Silent
-    from ..study import check_front_folder, write_front
+    from ..study import check_front_folder, files_of_front, write_front
 
     begin = time.perf_counter()
     console = Console(stderr=True, highlight=False)
@@ -84,6 +85,7 @@ def shrink(
         tolerance = Tolerance(values, gradients, curvature, largest_value, largest_gradient, largest_curvature)
         surrogate, samples, _ = read_model_and_table(model, table, columns)
         check_front_folder(output, overwrite=overwrite)
+        check_keeps("--output", files_of_front(output), {"MODEL": model, "TABLE": table})
 
         def tell(candidate: Candidate) -> None:
             listed = ", ".join(f"{n.replace('_', ' ')} {getattr(candidate.errors, n):.1e}" for n in tolerance.bounds)
@@ -102,13 +104,18 @@ def shrink(
                 seconds=seconds,
                 progress=tell,
             )
-            write_front(result, tolerance, time.perf_counter() - begin, output)
     except (OSError, ImportError, ValueError) as error:
         raise Refused(in_words_of_pruning(in_words_of_the_command(str(error)))) from None
     smallest = result.smallest
     widths = "-".join(map(str, smallest.widths))
     ending = "" if result.complete else "; ended by its limits, there may be a smaller one"
-    print(
+    took = time.perf_counter() - begin
+    line = (
         f"{widths}, {smallest.n_parameters} parameters of {result.original.n_parameters}; {len(result.trials)} "
-        f"networks tried in {time.perf_counter() - begin:.0f} s{ending}. Report: {output / 'report.html'}"
+        f"networks tried in {took:.0f} s{ending}."
+    )
+    show_and_store(
+        lambda: print(line),
+        {output: lambda path: write_front(result, tolerance, took, path)},
+        lambda place: f"Report: {Path(place) / 'report.html'}",
     )

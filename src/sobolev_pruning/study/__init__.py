@@ -4,7 +4,7 @@ from ..metrics import ErrorMeasures, Errors, errors_between, measure
 from ._config import ConfigError, StudyConfig
 from ._figures import loss_curves, pareto_front
 from ._folder import RunExistsError, RunFolder, contents_of_run
-from ._front import check_front_folder, front_summary, render_front, write_front
+from ._front import check_front_folder, files_of_front, front_summary, render_front, write_front
 from ._run import RunListener, run_bachelier
 from ._stages import Course, Pruning, Stage, Study, short_widths
 from ._summary import PUBLISHED, environment
@@ -27,6 +27,7 @@ __all__ = [
     "contents_of_run",
     "environment",
     "errors_between",
+    "files_of_front",
     "front_summary",
     "loss_curves",
     "measure",

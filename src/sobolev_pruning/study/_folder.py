@@ -1,10 +1,12 @@
 """A run on disk: files appear whole or not at all."""
 
+import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import final
 
-from .._files import write_whole
+from .._files import write_somewhere, write_whole
 
 # Everything that a run may write; nothing else in the folder is ever touched.
 _FILES = ("config.toml", "metrics.jsonl", "summary.json", "report.html", "surrogate.safetensors", "surrogate.onnx")
@@ -45,6 +47,7 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         self.path = Path(path)
+        self.moved: OSError | None = None
         if self.path.exists() and not self.path.is_dir():
             raise NotADirectoryError(f"{self.path} is a file; give a folder for the output.")
         earlier = contents_of_run(self.path)
@@ -64,7 +67,37 @@ class RunFolder:
             ) from None
 
     def write(self, name: str, text: str) -> Path:
-        """Write a text file, replacing an earlier one in a single step."""
-        target = self.path / name
-        write_whole(target, text.encode())
-        return target
+        """Write a text file, replacing an earlier one in a single step; see `store`."""
+        return self.store(name, lambda path: write_whole(path, text.encode()))
+
+    def store(self, name: str, write: Callable[[Path], object]) -> Path:
+        """Write a file, or a folder of files, of this run.
+
+        Where that fails (a full disk, a folder that is gone), the run moves to another folder, with all that is there;
+        `path` is that folder from then on, and `moved` says why.
+
+        Args:
+            name: of the file, below `path`.
+            write: writes it to the path that it is given.
+
+        Raises:
+            OSError: it cannot be written anywhere.
+        """
+        try:
+            write(self.path / name)
+        except OSError as error:
+            if self.moved is not None:
+                raise
+            self.path, _ = write_somewhere(self.path, lambda folder: self._begin_again(folder, name, write, error))
+            self.moved = error
+        return self.path / name
+
+    def _begin_again(self, folder: Path, name: str, write: Callable[[Path], object], reason: OSError) -> None:
+        if folder == self.path:
+            raise reason
+        for part in _FOLDERS:
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        for file in _files_of_run(self.path):
+            with contextlib.suppress(FileNotFoundError):
+                write_whole(folder / file.relative_to(self.path), file.read_bytes())
+        write(folder / name)

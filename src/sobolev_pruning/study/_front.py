@@ -40,7 +40,7 @@ def check_front_folder(path: str | os.PathLike, *, overwrite: bool = False) -> N
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path} is a file; give a folder for the output.")
-    earlier = _files_of_front(path)
+    earlier = files_of_front(path)
     if earlier and not overwrite:
         raise RunExistsError(f"{path} already holds {earlier[0].name}; give another folder, or --overwrite.")
     nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
@@ -48,7 +48,8 @@ def check_front_folder(path: str | os.PathLike, *, overwrite: bool = False) -> N
         raise PermissionError(f"{path} cannot be made or written to, since {nearest} cannot; give another folder.")
 
 
-def _files_of_front(path: Path) -> list[Path]:
+def files_of_front(path: Path) -> list[Path]:
+    """The files of an earlier search in a folder, which `write_front` removes."""
     return [f for f in (path / name for name in _FILES) if f.is_file()] + sorted((path / _FOLDER).glob(_SURROGATES))
 
 
@@ -97,7 +98,7 @@ def write_front(result: ShrinkResult, tolerance: Tolerance, seconds: float, path
         What `report.json` holds.
     """
     path = Path(path)
-    for file in _files_of_front(path):
+    for file in files_of_front(path):
         file.unlink()
     (path / _FOLDER).mkdir(parents=True, exist_ok=True)
     summary = front_summary(result, tolerance, seconds)

@@ -66,12 +66,14 @@ def run_bachelier(
         listener: told about stages and notes.
 
     Returns:
-        What `summary.json` holds.
+        What `summary.json` holds. If the folder could not be written to any more (a full disk), the run went on in
+        another one; then `moved` holds its path as `to`, and the error as `reason`.
 
     Raises:
         ConfigError: the configuration cannot be run.
         RunExistsError: the folder holds a run, and `overwrite` is false.
         DivergedError: a fit diverged; the last good surrogate is among the checkpoints.
+        OSError: neither the folder nor any other one can be written to.
     """
     begin = time.perf_counter()
     listener = _Nobody() if listener is None else listener
@@ -83,27 +85,33 @@ def run_bachelier(
     try:
         for stage in study.run():
             stages.append(stage)
-            save(stage.surrogate, folder.path / "checkpoints" / f"{stage.size}-{stage.name}.safetensors")
+            name = f"checkpoints/{stage.size}-{stage.name}.safetensors"
             lines += _metric_lines(stage)
-            folder.write("metrics.jsonl", "".join(lines))
-            listener.stage(stage)
+            try:
+                folder.store(name, lambda path, stage=stage: save(stage.surrogate, path))
+                folder.write("metrics.jsonl", "".join(lines))
+            finally:
+                listener.stage(stage)
     except DivergedError as error:
         size = "-".join(map(str, error.surrogate.network.widths))
-        save(error.surrogate, folder.path / "checkpoints" / f"{size}-diverged.safetensors")
+        folder.store(f"checkpoints/{size}-diverged.safetensors", lambda path, error=error: save(error.surrogate, path))
         raise
 
     smallest = min(
         (stage for stage in stages if stage.name == "finetuned_reference"),
         key=lambda stage: stage.surrogate.network.n_parameters,
     ).surrogate
-    save(smallest, folder.path / "surrogate.safetensors")
+    folder.store("surrogate.safetensors", lambda path: save(smallest, path))
     if importlib.util.find_spec("onnxruntime") is None:
         listener.note("surrogate.onnx was not written: pip install 'sobolev-pruning[onnx]'")
     else:
-        export_onnx(smallest, folder.path / "surrogate.onnx", check_inputs=np.asarray(study.training_law.x[:256]))
+        inputs = np.asarray(study.training_law.x[:256])
+        folder.store("surrogate.onnx", lambda path: export_onnx(smallest, path, check_inputs=inputs))
 
     pictures = draw(study, stages)
-    images = save_figures({picture.name: picture.figure for picture in pictures}, folder.path / "figures")
+    figures = {picture.name: picture.figure for picture in pictures}
+    images: dict[str, bytes] = {}
+    folder.store("figures", lambda path: images.update(save_figures(figures, path)))
     summary = summarise(stages, config.seed, time.perf_counter() - begin)
     report = render_report(
         # Another network than the published one has nothing published to stand beside.
@@ -114,7 +122,7 @@ def run_bachelier(
     )
     folder.write("report.html", report)
     folder.write("summary.json", json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n")
-    return summary
+    return summary if folder.moved is None else {**summary, "moved": {"to": str(folder.path), "reason": folder.moved}}
 
 
 def _metric_lines(stage: Stage) -> list[str]:

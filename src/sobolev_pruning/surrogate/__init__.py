@@ -4,7 +4,7 @@ from ._certificate import Bound, Certificate, Claim, Difference, Verdict, finger
 from ._guarded import GuardedSurrogate, Outside, OutsideRegionError, OutsideRegionWarning
 from ._mlp import MLP, Dense
 from ._normalisation import Normalisation
-from ._storage import load, load_certificate, save
+from ._storage import SurrogateChangedError, load, load_certificate, save, store_certificate
 from ._surrogate import Surrogate
 
 __all__ = [
@@ -20,9 +20,11 @@ __all__ = [
     "OutsideRegionError",
     "OutsideRegionWarning",
     "Surrogate",
+    "SurrogateChangedError",
     "Verdict",
     "fingerprint",
     "load",
     "load_certificate",
     "save",
+    "store_certificate",
 ]

@@ -41,6 +41,10 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
+class SurrogateChangedError(OSError):
+    """A file holds another surrogate than it is expected to."""
+
+
 def _activation_name(activation: Callable[[Array], Array]) -> str:
     for name, known in _ACTIVATIONS.items():
         if known is activation:
@@ -158,6 +162,28 @@ def load_certificate(path: str | os.PathLike, surrogate: Surrogate) -> Certifica
     if not certificate.is_of(surrogate):
         raise ValueError(f"{path}: the certificate speaks of other weights than those of `surrogate`.")
     return certificate
+
+
+def store_certificate(
+    certificate: Certificate, path: str | os.PathLike, *, activation: Callable[[Array], Array] | None = None
+) -> None:
+    """Put a certificate into the file of a surrogate, as the file is now; all else in it stays.
+
+    Args:
+        certificate: what has been proved of the surrogate in that file.
+        path: of the file.
+        activation: as in `load`.
+
+    Raises:
+        SurrogateChangedError: the file holds another surrogate than the certificate speaks of, such as one that was
+            trained again meanwhile. The file is unchanged.
+        ValueError: the file is not a surrogate.
+        FileNotFoundError: there is no such file.
+    """
+    surrogate = load(path, activation=activation)
+    if not certificate.is_of(surrogate):
+        raise SurrogateChangedError(f"{os.fspath(path)}: the file now holds another surrogate than was certified")
+    save(surrogate, path, certificate=certificate)
 
 
 def _contents(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
