@@ -41,7 +41,7 @@ ALLOWED = {
 }
 PARTS = [part for part in ALLOWED if part != "cli"]
 # Facts about the library itself, which every part may look at.
-COMMON = {"_version", "_files", "_lock", "_reading", "_compat"}
+COMMON = {"_version", "_files", "_lock", "_programs", "_reading", "_compat"}
 
 
 def imported(file):

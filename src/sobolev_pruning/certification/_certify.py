@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._programs import limit_programs
 from .._version import __version__
 from ..intervals import Interval, Subdivision, enclose_range, inclusion
 from ..regions import AbstractRegion, TrustRegions
@@ -112,6 +113,7 @@ def certify(
         clock.stop()
         return _found(f, point, found)
 
+    limit_programs()
     m, d = surrogate.network.widths[-1], surrogate.network.widths[0]
     first = search("values and first derivatives", lambda x: _first_order(surrogate, x))
     values, slopes, squares = first.bounds[:m], _grid(first.bounds[m : m + m * d], d), first.bounds[m + m * d :]

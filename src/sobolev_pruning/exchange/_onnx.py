@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._files import write_whole
+from .._programs import limit_programs
 from .._version import __version__
 from ..surrogate import Surrogate
 from ._activation import Fragment, activation_name, translate
@@ -99,6 +100,7 @@ def export_onnx(
         ImportError: the extra `onnx` is not installed.
     """
     _require_extra()
+    limit_programs()
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist.")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .._programs import limit_programs
 from ..surrogate import Normalisation, Surrogate
 from ._compensation import AbstractCompensation, LeastSquares
 from ._kept import Kept
@@ -34,6 +35,7 @@ def prune(surrogate: Surrogate, kept: Kept, compensation: AbstractCompensation) 
         ValueError: `kept` was made for a network of other widths, or weights of the network are not finite.
         TypeError: an argument is of another type.
     """
+    limit_programs()
     check_surrogate(surrogate)
     if not isinstance(kept, Kept):
         raise TypeError(f"`kept` is {type(kept).__name__}; it must be `Kept`, such as `ranking.keep([8, 8])`.")

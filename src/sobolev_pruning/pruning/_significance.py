@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._programs import limit_programs
 from ..intervals import Interval, Rounding
 from ..regions import AbstractRegion
 from ..surrogate import Surrogate
@@ -93,6 +94,7 @@ def significance(
     Reference: Kichler et al. (2024); V. Vassiliadis et al., CGO 2016; S. Afghan, U. Naumann, ICCS 2020. The score of
     gradients is our own.
     """
+    limit_programs()
     check_region(region)
     check_of(of)
     check_output_is_a_number(surrogate, region)

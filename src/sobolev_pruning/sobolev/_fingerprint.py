@@ -4,6 +4,7 @@ A function has no value that could be compared: two learning rates hide in closu
 can be: the program that JAX traces, numbers included, is written down and hashed with the arrays that go in.
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterator
@@ -13,11 +14,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import PRNGKeyArray, PyTree
 
 from ..surrogate import MLP
-from ._steps import Task, Weights, batch, draw_batch, lenient
+from ._steps import Task, batch, draw_batch, lenient
 
 # Functions inside a program are written with where they lie in memory.
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -61,12 +63,7 @@ def fingerprint(
         evaluation: samples count by their values, functions by there being one.
     """
     samples = eqx.filter_eval_shape(_samples(task), task.reference, key)
-    weights = eqx.filter_eval_shape(lambda n: Weights.start(n, task.optimizer), network)
-
-    def optimizer(weights: Weights):
-        with lenient():
-            updates, opt_state = task.optimizer.update(weights.params, weights.opt_state, weights.params)
-            return task.optimizer.init(weights.params), updates, opt_state
+    params = eqx.filter(network, eqx.is_inexact_array)
 
     def loss(params: MLP, samples: Any):
         return task.loss(eqx.combine(params, task.static), samples, key=key)
@@ -79,8 +76,8 @@ def fingerprint(
     return {
         "network": f"{'-'.join(map(str, network.widths))} {digest((network, task.units))}",
         "reference": reference,
-        "loss": _program(loss, weights.params, samples)[0] + digest(task.loss),
-        "optimizer": _program(optimizer, weights)[0],
+        "loss": _program(loss, params, samples)[0] + digest(task.loss),
+        "optimizer": _program_of(task.optimizer, params)[0],
         "key": digest(key),
         "steps": steps,
         "batch_size": task.batch_size,
@@ -90,6 +87,46 @@ def fingerprint(
         "patience": patience,
         "evaluation": None if evaluation is None else digest(evaluation),
     }
+
+
+def shared(optimizer: optax.GradientTransformation, network: MLP) -> optax.GradientTransformation:
+    """An optimizer of an earlier fit that does the same to such a network, if there was one.
+
+    Compiled steps are found again by the functions that they call, and every `optax.adam(0.01)` makes new ones. So a
+    process that trains again and again would compile each fit, and keep it.
+    """
+    shapes = eqx.filter_eval_shape(lambda n: eqx.filter(n, eqx.is_inexact_array), network)
+    leaves, structure = jax.tree.flatten(shapes)
+    # Numbers that agree in single precision may differ in double.
+    return _shared(optimizer, structure, tuple(leaves), jax.dtypes.canonicalize_dtype(float) == np.float64)
+
+
+@functools.lru_cache(maxsize=64)
+def _shared(
+    optimizer: optax.GradientTransformation, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...], in_double: bool
+) -> optax.GradientTransformation:
+    program, calls_host = _program_of(optimizer, structure.unflatten(leaves))
+    if calls_host:
+        return optimizer
+    first = _first_of(program, in_double)
+    if not first:
+        first.append(optimizer)
+    return first[0]
+
+
+@functools.lru_cache(maxsize=64)
+def _first_of(program: str, in_double: bool) -> list[optax.GradientTransformation]:
+    """A place for the optimizers of one program, the first of which is taken."""
+    return []
+
+
+def _program_of(optimizer: optax.GradientTransformation, params: Any) -> tuple[str, bool]:
+    def update(params: Any):
+        with lenient():
+            opt_state = optimizer.init(params)
+            return opt_state, optimizer.update(params, opt_state, params)
+
+    return _program(update, params)
 
 
 def _samples(task: Task) -> Callable[..., Any]:

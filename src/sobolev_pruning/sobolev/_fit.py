@@ -11,13 +11,14 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
+from .._programs import limit_programs
 from ..reference import AbstractReferenceModel, Samples
 from ..surrogate import MLP, Surrogate
 from ._attempt import run_attempt, with_params
 from ._checkpoints import Checkpoints, Store
 from ._checks import as_reference, check_clip_norm, check_dimensions, check_numbers
 from ._course import Course
-from ._fingerprint import fingerprint
+from ._fingerprint import fingerprint, shared
 from ._history import CollapsedWarning, DivergedError, Failure, FitResult
 from ._loss import AbstractLoss
 from ._progress import ProgressReporter, Silent
@@ -96,6 +97,7 @@ def fit(
         CollapsedWarning: the network of the last attempt is constant although its labels are not.
         CheckpointWarning: a checkpoint was damaged, or could not be written during the training.
     """
+    limit_programs()
     reference = as_reference(reference)
     surrogate = as_surrogate(surrogate, reference, jax.random.fold_in(key, UNITS_KEY))
     check_numbers(steps=steps, batch_size=batch_size, steps_per_chunk=steps_per_chunk)
@@ -108,6 +110,7 @@ def fit(
             raise ValueError("`patience` counts evaluations, and there are none; give `evaluation`, too.")
     if not 0 <= restarts <= _MOST_RESTARTS:
         raise ValueError(f"`restarts` is {restarts}; it must be from 0 to {_MOST_RESTARTS}.")
+    optimizer = shared(optimizer, surrogate.network)
     evaluation_key = jax.random.fold_in(key, EVALUATION_KEY)
     reporter: ProgressReporter = Silent() if progress is None or jax.process_index() > 0 else progress
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._programs import limit_programs
 from ..reference import AbstractReferenceModel, Samples
 from ..surrogate import MLP, Normalisation, Surrogate
 from ._fit import DivergedError, FitResult
@@ -97,6 +98,7 @@ def fit_gauss_newton(
             raise ValueError(f"`{name}` is {count}; it must be at least 1.")
     if not damping > 0:
         raise ValueError(f"`damping` is {damping}; it must be positive.")
+    limit_programs()
     network, units = surrogate.network, surrogate.normalisation
     if (reference.dim_in, reference.dim_out) != (network.widths[0], network.widths[-1]):
         raise ValueError(

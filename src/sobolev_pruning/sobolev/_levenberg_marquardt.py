@@ -12,6 +12,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float, PRNGKeyArray
 
+from .._programs import limit_programs
 from ..reference import Samples
 from ..surrogate import MLP, Surrogate
 from ._history import DivergedError, FitResult
@@ -98,6 +99,7 @@ def fit_levenberg_marquardt(
         raise ValueError(f"`ridge` is {ridge}; it must be finite, zero or positive.")
     if starts > 1 and key is None:
         raise ValueError(f"`key` is None, but `starts` is {starts}: give the random key that draws the other starts.")
+    limit_programs()
     surrogate = as_surrogate(surrogate, samples, jax.random.key(0))
     network = surrogate.network
     shape = (samples.x.shape[1], samples.y.shape[1])

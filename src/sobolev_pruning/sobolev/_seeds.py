@@ -11,11 +11,13 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt32
 
+from .._programs import limit_programs
 from ..reference import AbstractReferenceModel, Samples
 from ..surrogate import Surrogate
 from ._attempt import with_params
 from ._checks import as_reference, check_clip_norm, check_dimensions, check_numbers
 from ._course import Course
+from ._fingerprint import shared
 from ._fit import EVALUATION_KEY, VITALITY_KEY
 from ._history import Failure, FitResult
 from ._loss import AbstractLoss
@@ -105,12 +107,14 @@ def fit_seeds(
     Raises:
         ValueError: see `fit`; or there are no keys.
     """
+    limit_programs()
     reference = as_reference(reference)
     check_numbers(steps=steps, batch_size=batch_size, steps_per_chunk=steps_per_chunk)
     check_dimensions(surrogate, reference)
     check_clip_norm(clip_norm)
     if keys.ndim == 0 or len(keys) == 0:
         raise ValueError("`keys` holds no seed; give one key for each, such as `jax.random.split(key, 5)`.")
+    optimizer = shared(optimizer, surrogate.network)
     units = surrogate.normalisation
     courses, batch_keys = [], []
     for key in keys:

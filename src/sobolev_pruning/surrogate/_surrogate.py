@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._programs import limit_programs
 from ..reference import Samples
 from ._mlp import MLP
 from ._normalisation import Normalisation
@@ -82,6 +83,7 @@ class Surrogate(eqx.Module):
         if batch_size < 1:
             raise ValueError(f"`batch_size` is {batch_size}; it must be at least 1.")
 
+        limit_programs()
         n, d = x.shape
         size = min(batch_size, n)
         # Equal batches, so that one compilation serves any number of samples.
