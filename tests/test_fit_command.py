@@ -2,6 +2,7 @@
 
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -98,8 +99,46 @@ def test_values_alone_are_learned_and_gradients_judged(run):
     assert [line.split()[0] for line in out.splitlines() if "∂" in line] == ["∂y/∂a", "∂y/∂b"]
 
 
+def test_outputs_of_any_size_are_learned(run, tmp_path):
+    """1e20, whose square no single precision holds; R² of the command was minus infinity."""
+    scaled = {name: column * (1e20 if "y" in name else 1.0) for name, column in COLUMNS.items()}
+    (tmp_path / "t.csv").write_text(as_text(scaled))
+    status, out, _ = run(*AB_Y, "--widths", "6", "--steps", "60")
+    assert status == 0
+    assert min(r_squared(out).values()) > 0.999
+
+
+def test_predictions_that_are_not_finite_are_a_failure(run, tmp_path):
+    """A row that is judged lies so far outside that single precision overflows; nothing is stored."""
+    judged = int(jax.random.permutation(jax.random.split(jax.random.key(0), 3)[0], 60)[0])
+    far = {"a": np.where(np.arange(60) == judged, 1e36, A), "b": B, "y": 1e10 * A * B}
+    (tmp_path / "t.csv").write_text(as_text(far))
+    status, out, err = run(*AB_Y, "--widths", "6", "--steps", "5")
+    assert (status, out) == (1, "")
+    assert "the surrogate returns values that are not finite in 1 of 12 rows" in err
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_one_row_to_judge_by_has_no_r_squared(run, tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,y\n" + "".join(f"{a},{a**2},{a**3}\n" for a in range(5)))
+    status, out, _ = run(*AB_Y, "--widths", "2", "--steps", "3")
+    assert status == 0
+    assert [line.split()[1] for line in out.splitlines() if line.split()[:1] == ["y"]] == ["–"]
+
+
 # Options, files that are there, and what the one line says.
 BAD = {
+    "an offset that single precision loses": (
+        AB_Y,
+        {"t.csv": "a,b,y\n" + "".join(f"{1e6 + i / 1000},{i},{i}\n" for i in range(20))},
+        "t.csv: column 'a' varies by 0.0058 around 1e+06, where numbers of float32 are 0.12 apart; take the offset off "
+        "it, or give `fit` --double",
+    ),
+    "inputs that single precision loses": (
+        AB_Y,
+        {"t.csv": "a,b,y\n" + "".join(f"{i}e-50,{i},{i}\n" for i in range(20))},
+        "t.csv: column 'a' reaches 1.9e-49, too small for float32; change its units, or give `fit` --double",
+    ),
     "no inputs": (["--outputs", "y"], {}, "Missing option '--inputs'"),
     "two tables": ([*AB_Y, "other.csv"], {}, "unexpected extra argument"),
     "empty name": (["--inputs", "a,,b", "--outputs", "y"], {}, "--inputs is 'a,,b'; give columns of the table"),

@@ -40,8 +40,8 @@ ALLOWED = {
     "cli": {"reference", "regions", "surrogate", "metrics", "sobolev", "pruning", "certification", "study", "exchange"},
 }
 PARTS = [part for part in ALLOWED if part != "cli"]
-# Facts about the library itself, which every part may look at.
-COMMON = {"_version", "_files", "_lock", "_programs", "_reading", "_compat"}
+# Facts about the library itself, and helpers that know none of its parts; every part may use them.
+COMMON = {"_columns", "_compat", "_files", "_lock", "_programs", "_reading", "_version"}
 
 
 def imported(file):

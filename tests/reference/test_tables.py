@@ -100,7 +100,7 @@ def test_integers_are_numbers(table):
 def test_samples_have_the_default_precision(table):
     with jax.enable_x64(False):
         assert read_table(table(), inputs=["a"], outputs=["y"]).x.dtype == jnp.float32
-        with pytest.raises(ValueError, match=r"the labels reach 1e\+50, too large for float32"):
+        with pytest.raises(ValueError, match=r"table\.\w+: column 'y' reaches 1e\+50, too large for float32"):
             read_table(table(y=np.where(np.arange(N) == 2, 1e50, DATA["y"])), inputs=["a"], outputs=["y"])
 
 

@@ -16,6 +16,7 @@ from ._table import (
     SECOND,
     as_dtype,
     has_columns,
+    in_precision,
     in_words_of_the_command,
     judgement,
     names_of,
@@ -114,12 +115,14 @@ def fit(
             errors=errors,
             allow_missing=allow_missing,
         )
+        samples = in_precision(samples, dtype, table, names)
         if order is None:
             order = 0 if samples.dydx is None else 1
         if order > 0 and samples.dydx is None:
             raise Refused(f"{table}: --order {order} needs columns of first derivatives, such as '{_first_of(names)}'")
-        data, held_out = DataSet(as_dtype(samples, dtype)).split(split_key, validation)
-        units = Normalisation.from_samples(data.samples, inputs=names[0], outputs=names[1])
+        data, held_out = DataSet(samples).split(split_key, validation)
+        with warnings_as_lines(console):
+            units = Normalisation.from_samples(data.samples, inputs=names[0], outputs=names[1])
         network = MLP.create(
             [len(names[0]), *hidden, len(names[1])], activation=_activation(activation), key=network_key
         )
@@ -133,6 +136,7 @@ def fit(
         progress = ProgressBar(console)
         with interruptible(None, progress, lambda: "nothing"), warnings_as_lines(console):
             surrogate = _train(start, data, chosen, order, fit_key, steps, batch_size, learning_rate, progress)
+        judged = judgement(surrogate, held_out.samples, names)
     except (OSError, ImportError, ValueError) as error:
         raise Refused(in_words_of_the_command(str(error))) from None
     except DivergedError as error:
@@ -141,7 +145,7 @@ def fit(
     if onnx is not None:
         results[onnx] = lambda path: export_onnx(surrogate, path)
     show_and_store(
-        lambda: Console(highlight=False).print(judgement(surrogate, held_out.samples, names)),
+        lambda: Console(highlight=False).print(judged),
         results,
         lambda places: (
             f"{surrogate.network.n_parameters} parameters, {time.perf_counter() - begin:.0f} s. Stored in {places}"

@@ -87,11 +87,12 @@ def prune(
         if result.held:
             raise Refused("the fine-tuning of the pruned network diverged; keep more nodes, or give --no-fine-tune")
         pruned = result.final.surrogate.with_provenance(pruned_from=model.name)
+        judged = judgement(pruned, held_out.samples, names)
     except (OSError, ImportError, ValueError) as error:
         raise Refused(in_words_of_pruning(in_words_of_the_command(str(error)))) from None
     widths = ["-".join(map(str, s.network.widths)) for s in (surrogate, pruned)]
     show_and_store(
-        lambda: Console(highlight=False).print(judgement(pruned, held_out.samples, names)),
+        lambda: Console(highlight=False).print(judged),
         {output: lambda path: save(pruned, path)},
         lambda places: f"{widths[0]} to {widths[1]}, {pruned.network.n_parameters} parameters. Stored in {places}",
         overwrite=overwrite,

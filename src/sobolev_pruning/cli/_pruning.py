@@ -7,7 +7,7 @@ from typing import Annotated, Any, final
 import typer
 
 from ._ending import Refused
-from ._table import FIRST, SECOND, as_dtype, has_columns, names_of
+from ._table import FIRST, SECOND, has_columns, in_precision, names_of
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Surrogate that `save`, `fit` or a run wrote.")]
 Table = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, Parquet or NPZ file; one row is one sample.")]
@@ -102,7 +102,8 @@ def read_model_and_table(model: Path, table: Path, columns: Columns) -> tuple[An
         raise Refused(
             f"{table} has {samples.n} rows, too few to train on some and judge by others; give {_FEWEST_ROWS} or more"
         )
-    return surrogate, as_dtype(samples, surrogate.network.layers[0].weight.dtype), pair
+    dtype = surrogate.network.layers[0].weight.dtype
+    return surrogate, in_precision(samples, dtype, table, pair), pair
 
 
 _FEWEST_ROWS = 10

@@ -4,11 +4,12 @@ import contextlib
 import csv
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from ._ending import Refused
+from ._ending import Failed, Refused
 
 FIRST, SECOND = "d{output}/d{input}", "d2{output}/d{input}d{other}"
 """Patterns of the columns of derivatives where nothing else is said."""
@@ -37,6 +38,18 @@ def as_dtype(tree, dtype):
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, tree)
 
 
+def in_precision(samples, dtype, table: Path, names: tuple[Sequence[str], Sequence[str]]):
+    """The samples of a table in the precision of a network.
+
+    Raises:
+        ValueError: it cannot hold a column; the message names table and column.
+    """
+    try:
+        return samples.astype(dtype, inputs=names[0], outputs=names[1])
+    except ValueError as error:
+        raise ValueError(f"{table}: {error}") from None
+
+
 @contextlib.contextmanager
 def warnings_as_lines(console: Console) -> Iterator[None]:
     """Warnings of the library as one line each, once the work is done."""
@@ -58,6 +71,9 @@ def judgement(surrogate, samples, names: tuple[Sequence[str], Sequence[str]]):
         surrogate: what is judged.
         samples: the rows.
         names: of the inputs and of the outputs.
+
+    Raises:
+        Failed: the surrogate returns numbers that are not finite.
     """
     import jax
     import numpy as np
@@ -70,6 +86,14 @@ def judgement(surrogate, samples, names: tuple[Sequence[str], Sequence[str]]):
     y, dydx = jax.jit(
         lambda x: jax.lax.map(lambda x: (surrogate(x), surrogate.gradient(x)), x, batch_size=min(samples.n, 1024))
     )(samples.x)
+    for what, found in (("values", y), ("derivatives", dydx)):
+        bad = ~np.isfinite(np.asarray(found)).reshape(samples.n, -1).all(axis=1)
+        if bad.any():
+            first = np.asarray(samples.x)[bad][0].tolist()
+            raise Failed(
+                f"the surrogate returns {what} that are not finite in {bad.sum()} of {samples.n} rows, first at "
+                f"{first}; such inputs lie far from those that were trained on, or the training diverged"
+            )
     columns = errors_by_column(Samples(samples.x, y, dydx), samples)
     table = Table(title=f"On {samples.n} rows not trained on", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("quantity")
@@ -78,7 +102,9 @@ def judgement(surrogate, samples, names: tuple[Sequence[str], Sequence[str]]):
 
     def add(name: str, errors, place) -> None:
         r2, rmse, largest = (float(part[place]) for part in (errors.r2, errors.rmse, errors.max_error))
-        cells = ("–", "–", "–") if np.isnan(r2) else (f"{r2:.7f}", f"{rmse:.3g}", f"{largest:.3g}")
+        # Values that do not vary, such as those of one row, leave an R² undefined.
+        shown = f"{r2:.7f}" if np.isfinite(r2) else "–"
+        cells = ("–", "–", "–") if np.isnan(r2) else (shown, f"{rmse:.3g}", f"{largest:.3g}")
         table.add_row(escape(name), *cells)
 
     inputs, outputs = names
@@ -98,6 +124,7 @@ def judgement(surrogate, samples, names: tuple[Sequence[str], Sequence[str]]):
 
 _OPTIONS = {
     "`allow_missing=True`": "--allow-missing",
+    "compute in double precision (`jax_enable_x64`)": "give `fit` --double",
     **{
         f"`{name}`": f"--{name.replace('_', '-')}"
         for name in ("inputs", "outputs", "derivatives", "second_derivatives", "weights", "errors")

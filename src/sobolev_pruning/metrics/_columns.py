@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from ..reference import LabelWeights, Samples
 
@@ -63,11 +63,27 @@ def errors_by_column(prediction: Samples, truth: Samples) -> dict[str, ColumnErr
             weight = getattr(weights, name)
             known[name] = np.ones(label.shape, bool) if weight is None else np.asarray(weight) > 0
             labels[name] = np.where(known[name], label, 0.0)
-    least = _least_variations(np.asarray(truth.x, np.float64), labels, known)
+    # In units of the largest value and input, where no square overflows or vanishes; powers of two round nothing.
+    x = np.asarray(truth.x, np.float64)
+    of_y = _exponents(labels["y"]) if "y" in labels else np.zeros(labels["dydx"].shape[1], np.int64)
+    of_x = _exponents(x)
+    units = {"y": of_y, "dydx": of_y[:, None] - of_x, "d2ydx2": of_y[:, None, None] - of_x[:, None] - of_x}
+    scaled = {name: np.ldexp(label, -units[name]) for name, label in labels.items()}
+    least = _least_variations(np.ldexp(x, -of_x), scaled, known)
     return {
-        name: _compared(np.asarray(getattr(prediction, name), np.float64), label, known[name], least[name])
-        for name, label in labels.items()
+        name: _compared(
+            np.ldexp(np.asarray(getattr(prediction, name), np.float64), -units[name]),
+            label,
+            known[name],
+            least[name],
+            units[name],
+        )
+        for name, label in scaled.items()
     }
+
+
+def _exponents(values: Float[np.ndarray, "n k"]) -> Int[np.ndarray, " k"]:
+    return np.frexp(np.abs(values).max(axis=0, initial=0.0))[1].astype(np.int64)
 
 
 def _compared(
@@ -75,6 +91,7 @@ def _compared(
     label: Float[np.ndarray, "n m ..."],
     known: Bool[np.ndarray, "n m ..."],
     least: Float[np.ndarray, "m ..."],
+    units: Int[np.ndarray, "m ..."],
 ) -> ColumnErrors:
     count = known.sum(axis=0)
     n = np.maximum(count, 1)
@@ -87,7 +104,7 @@ def _compared(
     # What does not vary cannot be explained, only met.
     unexplained = np.divide(missed, spread, out=np.full(missed.shape, np.inf), where=spread > 0)
     unexplained = np.where(missed == 0, 0.0, unexplained)
-    parts = (unexplained, np.sqrt(missed / n), np.abs(error).max(axis=0))
+    parts = (unexplained, np.ldexp(np.sqrt(missed / n), units), np.ldexp(np.abs(error).max(axis=0), units))
     return ColumnErrors(*(np.where(count > 0, part, np.nan) for part in parts))
 
 

@@ -101,9 +101,13 @@ def measure(
     if not counts.any():
         raise ValueError("`known` is false everywhere, so there is nothing to compare with.")
     error = np.where(counts, np.asarray(prediction, np.float64) - exact, 0.0)
-    mean = np.where(counts, exact, 0.0).sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
-    spread = float(np.sum(np.where(counts, exact - mean, 0.0) ** 2))
-    unexplained = float(np.sum(error**2))
+    # In units of the largest number, so that no square overflows or vanishes; a power of two rounds nothing.
+    largest = float(np.max(np.abs(np.where(counts, exact, 0.0))))
+    unit = 2.0 ** int(np.clip(np.frexp(largest)[1], -1000, 1000)) if largest > 0 else 1.0
+    scaled = np.where(counts, exact / unit, 0.0)
+    mean = scaled.sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
+    spread = float(np.sum(np.where(counts, scaled - mean, 0.0) ** 2))
+    unexplained = float(np.sum((error / unit) ** 2))
     # A quantity that does not vary cannot be explained, only met.
     ratio = unexplained / spread if spread > 0 else (0.0 if unexplained == 0 else math.inf)
-    return ErrorMeasures(1.0 - ratio, math.sqrt(unexplained / counts.sum()), float(np.max(np.abs(error))))
+    return ErrorMeasures(1.0 - ratio, unit * math.sqrt(unexplained / counts.sum()), float(np.max(np.abs(error))))

@@ -1,11 +1,17 @@
 """What passes from a reference model to everything after it: inputs, values and derivatives."""
 
+from collections.abc import Sequence
 from typing import final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
+
+from ._cast import cast
 
 
 @final
@@ -85,7 +91,8 @@ class LabelWeights(eqx.Module):
                 return None
             if not isinstance(s, Tracer) and not bool(jnp.all(s > 0)):
                 raise ValueError(f"the standard errors of `{name}` hold {float(jnp.min(s))}; they must be positive.")
-            w = s**-2
+            # Relative to the smallest, so that no unit of theirs overflows.
+            w = (jnp.min(s) / s) ** 2
             return w / jnp.mean(w)
 
         return cls(weight("y", y), weight("dydx", dydx), weight("d2ydx2", d2ydx2))
@@ -151,3 +158,28 @@ class Samples(eqx.Module):
     def n(self) -> int:
         """Number of samples."""
         return self.x.shape[0]
+
+    def astype(
+        self, dtype: DTypeLike, *, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
+    ) -> "Samples":
+        """The same samples in another precision; nothing is checked while JAX traces.
+
+        Args:
+            dtype: such as `jnp.float32`.
+            inputs: names of the inputs, for the messages.
+            outputs: names of the outputs, for the messages.
+
+        Raises:
+            ValueError: a column would become infinite, zero or constant; the message names it and says what to do.
+        """
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(self)):
+            return jax.tree.map(lambda leaf: leaf.astype(dtype), self)
+        found = {}
+        for name in ("x", "y", "dydx", "d2ydx2"):
+            part, weights = getattr(self, name), getattr(self.weights, name, None)
+            if part is not None:
+                known = None if weights is None else np.asarray(weights) > 0
+                names = {"x": inputs, "y": outputs}.get(name)
+                found[name] = cast(name, part, dtype, known=known, names=names)
+        others = {name: getattr(self, name) for name in ("hvps", "vjps", "weights")}
+        return Samples(**found, **jax.tree.map(lambda leaf: cast("labels", leaf, dtype), others))

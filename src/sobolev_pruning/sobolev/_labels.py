@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._columns import DOUBLE
 from ..reference import (
     AbstractDirections,
     Axes,
@@ -62,13 +63,27 @@ class Labels(eqx.Module):
         return mean_square(self.differences(None))
 
     def check(self) -> None:
-        """Refuse weights that leave nothing, or that are none; traced ones cannot be looked at.
+        """Refuse labels that overflow, and weights that leave nothing, or that are none; traced ones cannot be seen.
 
         Raises:
-            ValueError: no label has a positive weight, or a weight is negative or not finite.
+            ValueError: the mean square of the labels overflows, no label has a positive weight, or a weight is negative
+                or not finite.
         """
-        if self.weights is None or isinstance(self.weights, Tracer):
+        if isinstance(self.values, Tracer) or isinstance(self.weights, Tracer):
             return
+        if self.weights is not None:
+            self._check_weights()
+        size = self.size()
+        # Labels that are not finite themselves are another matter, of which others speak.
+        if not bool(jnp.isfinite(size)) and bool(jnp.all(jnp.isfinite(self.differences(None)))):
+            raise ValueError(
+                f"the squares of `samples.{self.name}` overflow {size.dtype} in normalised units, where labels should "
+                "be of size one: some are far larger than the values let expect. Repair those rows or the units of "
+                f"those labels, or {DOUBLE}."
+            )
+
+    def _check_weights(self) -> None:
+        assert self.weights is not None
         if not bool(jnp.all(jnp.isfinite(self.weights) & (self.weights >= 0))):
             raise ValueError(
                 f"the weights of `samples.{self.name}` hold numbers that are negative or not finite; a label that is "

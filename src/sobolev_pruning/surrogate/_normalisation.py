@@ -1,6 +1,6 @@
 """Affine maps between physical and normalised units, for values and their derivatives."""
 
-import dataclasses
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import final
 
@@ -8,8 +8,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Int
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
 
+from .._columns import Moments, limits, remedy
 from ..reference import CotangentProducts, HessianProducts, Samples
 
 
@@ -38,29 +40,34 @@ class Normalisation(eqx.Module):
     ) -> "Normalisation":
         """Learn means and deviations from samples; values of weight zero play no part.
 
+        They are computed on the host in double precision, and have the precision of the samples.
+
         Args:
             samples: in physical units.
             inputs: names of the inputs, for the messages.
             outputs: names of the outputs, for the messages.
 
         Raises:
-            ValueError: fewer than two samples, a value that is not finite, or an input or output that does not vary.
-                Under `jit` none of this is seen, and what does not vary is centred and left unscaled.
+            ValueError: fewer than two samples; a value that is not finite; an input or output that does not vary, or
+                that varies by less than the precision of the samples resolves around its mean; or units whose range,
+                or that of the derivatives between them, this precision cannot hold. Under `jit` none of this is seen,
+                and what does not vary is centred and left unscaled.
+
+        Warns:
+            UserWarning: a column loses digits that matter, or second derivatives overflow that the samples do not hold.
         """
         if samples.n < 2:
             raise ValueError(f"`samples` holds {samples.n}; a deviation needs at least two samples.")
-        columns = (("x", samples.x, None, inputs), ("y", samples.y, _known_values(samples), outputs))
-        for name, part, known, _ in columns:
-            if not isinstance(part, Tracer):
-                _check_finite(name, np.asarray(part), None if known is None else np.asarray(known))
-        parts = []
-        for name, part, known, names in columns:
-            mean, deviation = jnp.mean(part, axis=0, where=known), jnp.std(part, axis=0, where=known)
-            varies = deviation > _floor(mean)
-            if not isinstance(varies, Tracer):
-                _check_varying(name, np.asarray(varies), np.asarray(mean), names, samples.n)
-            parts += [mean, jnp.where(varies, deviation, jnp.ones_like(deviation))]
-        return cls(*parts)
+        known = _known_values(samples)
+        if any(isinstance(part, Tracer) for part in (samples.x, samples.y, known)):
+            return cls(*_traced_units(samples.x, None), *_traced_units(samples.y, known))
+        known = None if known is None else np.asarray(known)
+        for name, part, counts in (("x", samples.x, None), ("y", samples.y, known)):
+            _check_finite(name, np.asarray(part), counts)
+        moments = Moments.of(samples.x), Moments.of(samples.y, known)
+        dtype = jnp.promote_types(samples.x.dtype, samples.y.dtype)
+        dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.zeros(()).dtype
+        return _units(moments, samples, dtype, inputs, outputs)
 
     @classmethod
     def from_stream(
@@ -72,7 +79,7 @@ class Normalisation(eqx.Module):
     ) -> "Normalisation":
         """Learn means and deviations from samples that come some at a time, such as `MappedDataSet.chunks()`.
 
-        Numbers and squared deviations of the chunks are merged in double precision (T. Chan, G. Golub, R. LeVeque,
+        Means and deviations of the chunks are merged in double precision (T. Chan, G. Golub, R. LeVeque,
         *Updating Formulae and a Pairwise Algorithm for Computing Sample Variances*, 1979, eq. 2.1), so one chunk is in
         memory at a time and nothing cancels.
 
@@ -84,26 +91,19 @@ class Normalisation(eqx.Module):
         Raises:
             ValueError: as `from_samples`.
         """
-        moments: dict[str, _Moments] = {}
-        n = 0
+        x = y = None
+        n, samples = 0, None
         for samples in chunks:
-            for name, part, known in (("x", samples.x, None), ("y", samples.y, _known_values(samples))):
-                values = np.asarray(part, np.float64)
-                is_known = np.ones(values.shape, bool) if known is None else np.asarray(known)
-                _check_finite(name, values, is_known, first_row=n)
-                found = _Moments.of(values, is_known)
-                moments[name] = moments[name].merged(found) if name in moments else found
+            known = _known_values(samples)
+            known = None if known is None else np.asarray(known)
+            for name, part, counts in (("x", samples.x, None), ("y", samples.y, known)):
+                _check_finite(name, np.asarray(part), counts, first_row=n)
+            of_x, of_y = Moments.of(samples.x), Moments.of(samples.y, known)
+            x, y = (of_x, of_y) if x is None or y is None else (x.merged(of_x), y.merged(of_y))
             n += samples.n
-        if n < 2:
+        if n < 2 or x is None or y is None or samples is None:
             raise ValueError(f"`chunks` hold {n} samples; a deviation needs at least two samples.")
-        parts = []
-        for name, names in (("x", inputs), ("y", outputs)):
-            mean, deviation = moments[name].mean, moments[name].deviation
-            # The numbers have the precision in which they came, and so have their means.
-            floor = np.asarray(_floor(jnp.asarray(mean, dtype=float)))
-            _check_varying(name, deviation > floor, mean, names, n)
-            parts += [jnp.asarray(mean, dtype=float), jnp.asarray(deviation, dtype=float)]
-        return cls(*parts)
+        return _units((x, y), samples, jnp.zeros(()).dtype, inputs, outputs)
 
     def normalise(self, samples: Samples) -> Samples:
         """Samples in normalised units; derivatives are scaled by the chain rule, so that they stay derivatives.
@@ -130,43 +130,36 @@ class Normalisation(eqx.Module):
         )
 
 
-@final
-@dataclasses.dataclass(frozen=True)
-class _Moments:
-    """Numbers of known values, their means, and the sums of their squared deviations, by column."""
+def _units(
+    moments: tuple[Moments, Moments],
+    samples: Samples,
+    dtype: DTypeLike,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+) -> Normalisation:
+    """Means and deviations in a precision, once it is known that it can hold them and the derivatives."""
+    x, y = moments
+    for name, column, names in (("x", x, inputs), ("y", y, outputs)):
+        _check_columns(name, column, dtype, names)
+    has_curvature = samples.d2ydx2 is not None or samples.hvps is not None
+    _check_derivatives(x.deviation, y.deviation, dtype, inputs, outputs, has_curvature)
+    return Normalisation(*(jnp.asarray(part, dtype) for part in (x.mean, x.deviation, y.mean, y.deviation)))
 
-    count: Int[np.ndarray, " k"]
-    mean: Float[np.ndarray, " k"]
-    squares: Float[np.ndarray, " k"]
 
-    @classmethod
-    def of(cls, values: Float[np.ndarray, "n k"], known: Bool[np.ndarray, "n k"]) -> "_Moments":
-        count = known.sum(axis=0)
-        # Zero in place of what is not known, which may be NaN.
-        mean = np.where(known, values, 0.0).sum(axis=0) / np.maximum(count, 1)
-        deviations = np.where(known, values - mean[None], 0.0)
-        return cls(count, mean, (deviations**2).sum(axis=0))
-
-    def merged(self, other: "_Moments") -> "_Moments":
-        count = self.count + other.count
-        shift = other.mean - self.mean
-        share = other.count / np.maximum(count, 1)
-        return _Moments(count, self.mean + shift * share, self.squares + other.squares + shift**2 * self.count * share)
-
-    @property
-    def deviation(self) -> Float[np.ndarray, " k"]:
-        return np.sqrt(self.squares / np.maximum(self.count, 1))
+def _traced_units(part: Float[Array, "n k"], known: Bool[Array, "n k"] | None) -> tuple[Array, Array]:
+    """The same while JAX traces, where nothing can be refused: what does not vary is left unscaled."""
+    size = jnp.max(jnp.abs(part), axis=0, where=known, initial=0.0)
+    unit = jnp.where(size > 0, size, jnp.ones_like(size))
+    scaled = part / unit[None]
+    mean, deviation = jnp.mean(scaled, axis=0, where=known), jnp.std(scaled, axis=0, where=known)
+    varies = deviation > 8 * jnp.finfo(mean.dtype).eps * jnp.abs(mean)
+    return unit * mean, jnp.where(varies, unit * deviation, jnp.ones_like(deviation))
 
 
 def _known_values(samples: Samples) -> Bool[Array, "n m"] | None:
     if samples.weights is None or samples.weights.y is None:
         return None
     return samples.weights.y > 0
-
-
-def _floor(mean: Float[Array, " k"]) -> Float[Array, " k"]:
-    """Deviations below the rounding error of the mean are rounding errors themselves."""
-    return 8 * jnp.finfo(mean.dtype).eps * jnp.abs(mean)
 
 
 def _check_finite(
@@ -181,15 +174,78 @@ def _check_finite(
         )
 
 
-def _check_varying(
-    name: str, varies: Bool[np.ndarray, " k"], mean: Float[np.ndarray, " k"], names: Sequence[str] | None, n: int
-) -> None:
-    if varies.all():
-        return
-    column = int(np.flatnonzero(~varies)[0])
+def _check_columns(name: str, moments: Moments, dtype: DTypeLike, names: Sequence[str] | None) -> None:
+    """Refuse columns that do not vary, or not within what a precision resolves; warn of those that lose digits.
+
+    Raises:
+        ValueError: naming the column, what it holds and the remedy.
+    """
     kind = "input" if name == "x" else "output"
-    called = "" if names is None else f", '{names[column]}',"
-    raise ValueError(
-        f"`samples.{name}` does not vary in column {column}{called} but is {mean[column]:.6g} in all {n} samples, so "
-        f"there is no deviation to normalise by; leave that {kind} out."
-    )
+    smallest, largest = limits(dtype)
+    resolved, coarse, steps = moments.is_resolved(dtype), moments.is_coarse(dtype), moments.steps(dtype)
+    kept = jnp.dtype(dtype).name
+    for k, (mean, deviation) in enumerate(zip(moments.mean, moments.deviation, strict=True)):
+        called = "" if names is None else f", '{names[k]}',"
+        where = f"in column {k}{called}"
+        if moments.lowest[k] >= moments.highest[k]:
+            # What was lost in a cast, or in a table's integers, cannot be seen any more.
+            hint = ""
+            if mean and (kept != "float64" or abs(mean) >= 2.0**53):
+                advice = remedy(dtype, "take an offset off that column")
+                hint = f". If it does, by less than {steps[k]:.2g}, that is lost in {kept}: {advice}"
+            raise ValueError(
+                f"`samples.{name}` does not vary {where} but is {mean:.6g} in all {moments.count[k]} samples, so there "
+                f"is no deviation to normalise by; leave that {kind} out{hint}."
+            )
+        if not resolved[k]:
+            raise ValueError(
+                f"`samples.{name}` varies {where} by only {deviation:.2g} around {mean:.6g}, where numbers of {kept} "
+                f"are {steps[k]:.2g} apart; {remedy(dtype, 'take the offset off that column')}."
+            )
+        if not smallest <= deviation <= largest or moments.size[k] > largest:
+            advice = remedy(dtype, "change the units of that column")
+            raise ValueError(
+                f"`samples.{name}` reaches {moments.size[k]:.2g} and varies by {deviation:.2g} {where.rstrip(',')}, "
+                f"but {kept} computes within {smallest:.0e} and {largest:.0e}; {advice}."
+            )
+        if coarse[k] and kept != "float64":
+            warnings.warn(
+                f"`samples.{name}` varies {where} by {deviation:.2g} around {mean:.6g}, where numbers of {kept} are "
+                f"{steps[k]:.2g} apart, so digits are lost; {remedy(dtype, 'take the offset off that column')}.",
+                stacklevel=4,
+            )
+
+
+def _check_derivatives(
+    x: Float[np.ndarray, " d"],
+    y: Float[np.ndarray, " m"],
+    dtype: DTypeLike,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+    has_curvature: bool,
+) -> None:
+    """Refuse units between which derivatives leave the range of a precision.
+
+    Raises:
+        ValueError: naming output and input, the size of their derivatives, and the remedy.
+    """
+    kept = jnp.dtype(dtype).name
+    smallest, largest = limits(dtype)
+    # By logarithms, since double precision has a range of its own.
+    first = np.log10(y)[:, None] - np.log10(x)[None]
+    for order, logs in ((1, first), (2, first - np.log10(x)[None])):
+        bad = (logs < np.log10(smallest)) | (logs > np.log10(largest))
+        if not bad.any():
+            continue
+        k, i = np.argwhere(bad)[0].tolist()
+        of = f"output {k} by input {i}" if inputs is None or outputs is None else f"'{outputs[k]}' by '{inputs[i]}'"
+        what = "first" if order == 1 else "second"
+        text = (
+            f"{what} derivatives of {of} are of size 1e{logs[k, i]:+.0f}, since the one varies by {y[k]:.2g} and the "
+            f"other by {x[i]:.2g}, and {kept} computes within {smallest:.0e} and {largest:.0e}; "
+            f"{remedy(dtype, 'change the units of a column')}."
+        )
+        if order == 1 or has_curvature:
+            raise ValueError(text)
+        if logs[k, i] > 0:
+            warnings.warn(f"{text} Values and first derivatives are not affected.", stacklevel=4)

@@ -10,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from .._cast import cast
 from .._directions import AbstractDirections
 from .._reference_model import AbstractReferenceModel
 from .._samples import LabelWeights, Samples
@@ -142,7 +143,7 @@ def _checked(name: str, array: ArrayLike) -> Float[Array, "n ..."]:
     if given.ndim != wanted.count(",") + 1:
         hint = "; a single output has an axis of its own, such as `y[:, None]`" if name != "x" else ""
         raise ValueError(f"`{name}` has shape {given.shape}; it must be {wanted}, samples first{hint}.")
-    return jnp.asarray(given, dtype=float)
+    return cast(name, given, jnp.zeros(()).dtype)
 
 
 def _masked(weights: Float[Array, "n ..."] | None, known: Bool[np.ndarray, "n ..."]) -> Float[Array, "n ..."]:

@@ -1,5 +1,6 @@
 """From the columns of a table to samples with weights."""
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ..._columns import Moments
 from ..._reading import check_file
+from .._cast import cast, check_kept
 from .._samples import LabelWeights, Samples
 from ._csv import CsvTable
 from ._layout import Layout, lay_out
@@ -194,7 +197,11 @@ class _Rows:
             self._refuse(column, given < 0, "a negative weight", "weights are zero or positive")
             return given
         self._refuse(column, given <= 0, "a standard error that is not positive", "labels without noise need no errors")
-        return given**-2.0
+        with np.errstate(over="ignore"):
+            weights = given**-2.0
+        bad = ~np.isfinite(weights) | (weights == 0)
+        self._refuse(column, bad, "a standard error whose inverse square overflows", "change the units of that label")
+        return weights
 
     def _refuse(self, name: str, bad: Bool[np.ndarray, " n"], what: str, remedy: str) -> None:
         if bad.any():
@@ -205,22 +212,27 @@ class _Rows:
 
     def samples(self, survey: "_Survey") -> Samples:
         """The rows with their weights scaled."""
-        x = self._as_array(self._x, "inputs")
-        labels = {part: self._as_array(values, "labels") for part, values in self._labels.items()}
+        x = self._cast("x", self._x)
+        labels = {part: self._cast(part, values) for part, values in self._labels.items()}
         weights = None
         if survey.scales:
-            scaled = {part: self._as_array(self.raw[part] / scale, "weights") for part, scale in survey.scales.items()}
-            weights = LabelWeights(**scaled)
+            weights = LabelWeights(
+                **{part: self._cast("weights", self.raw[part] / scale) for part, scale in survey.scales.items()}
+            )
         return Samples(x, labels["y"], labels.get("dydx"), labels.get("d2ydx2"), weights=weights)
 
-    def _as_array(self, values: Float[np.ndarray, "..."], what: str) -> Float[Array, "..."]:
+    def _cast(self, part: str, values: Float[np.ndarray, "n ..."]) -> Float[Array, "n ..."]:
+        """In JAX's default precision, which holds the columns: the survey has seen to it."""
         dtype = jnp.zeros(()).dtype
-        if values.size and np.max(np.abs(values)) > jnp.finfo(dtype).max:
-            raise ValueError(
-                f"{self._table.path}: the {what} reach {np.max(np.abs(values)):.3g}, too large for {dtype}; change "
-                'their units, or call `jax.config.update("jax_enable_x64", True)` first.'
-            )
-        return jnp.asarray(values, dtype)
+        return cast(part, values, dtype) if part == "weights" else jnp.asarray(values, dtype)
+
+    def moments(self) -> dict[str, Moments]:
+        """Of the known numbers of every part, their trailing axes flattened."""
+        found = {"x": Moments.of(self._x)}
+        for part, values in self._labels.items():
+            flat = len(values), math.prod(values.shape[1:])
+            found[part] = Moments.of(values.reshape(flat), self.known[part].reshape(flat))
+        return found
 
 
 class _Survey:
@@ -233,12 +245,15 @@ class _Survey:
 
     def __init__(self, table: AbstractTable, layout: Layout, rows: Iterable[_Rows]) -> None:
         n_rows = 0
+        moments: dict[str, Moments] = {}
         sums = dict.fromkeys(layout.labels, 0.0)
         counts = {part: np.zeros(layout.shape(part), np.int64) for part in layout.labels}
         for part_of_rows in rows:
             for part, known in part_of_rows.known.items():
                 sums[part] += float(part_of_rows.raw[part].sum())
                 counts[part] += known.sum(axis=0)
+            for part, found in part_of_rows.moments().items():
+                moments[part] = moments[part].merged(found) if part in moments else found
             n_rows += len(part_of_rows.known["y"])
         if n_rows == 0:
             raise ValueError(f"{table.path}: the table is empty; it has columns, but no rows.")
@@ -249,8 +264,20 @@ class _Survey:
                         f"{table.path}: column '{name}' holds no label that is known (all {n_rows} are missing or "
                         "weigh nothing); leave it out, or repair it."
                     )
+        _check_kept(table, layout, moments)
         self.scales = {
             part: sums[part] / float(counts[part].sum())
             for part, columns in layout.labels.items()
             if not np.all(counts[part] == n_rows) or not layout.weights.keys().isdisjoint(columns.values())
         }
+
+
+def _check_kept(table: AbstractTable, layout: Layout, moments: Mapping[str, Moments]) -> None:
+    """Before numbers are cast to JAX's default precision."""
+    for part, found in moments.items():
+        shape = (len(layout.inputs),) if part == "x" else layout.shape(part)
+        labels = {(i,): name for i, name in enumerate(layout.inputs)} if part == "x" else layout.labels[part]
+        try:
+            check_kept(part, found, jnp.zeros(()).dtype, shape, [labels.get(key, "") for key in np.ndindex(*shape)])
+        except ValueError as error:
+            raise ValueError(f"{table.path}: {error}") from None
