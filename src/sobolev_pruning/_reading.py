@@ -50,7 +50,7 @@ def reading(path: str | os.PathLike, failure: str, kind: type[ValueError] = Valu
     mistakes of this library would be blamed on the file.
 
     Args:
-        path: of the file, for the message.
+        path: of the file, for the message, or what else is read, such as "the region".
         failure: what it then is not, such as "not a Parquet file, or a damaged one".
         kind: of the error that is raised.
 
@@ -65,7 +65,9 @@ def reading(path: str | os.PathLike, failure: str, kind: type[ValueError] = Valu
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or str(error)
+        if not reason or isinstance(error, KeyError):  # the name alone would be a riddle
+            reason = f"{type(error).__name__}: {reason}".removesuffix(": ")
         raise kind(f"{brief(path)}: {failure} ({brief(reason)}).") from None
 
 

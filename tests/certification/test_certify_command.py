@@ -57,6 +57,10 @@ BAD = {
     "no model": (["--region", "0:1,0:1", "--model"], {}, "No such option"),
     "region of another dimension": (["--region", "0:1"], {}, "--region has 1 ranges; the surrogate has 2 inputs"),
     "region that is no numbers": (["--region", "0:a,0:1"], {}, "give LOW:HIGH for each input"),
+    "region of very many inputs": (["--region", ",".join(["0:1"] * 100)], {}, "--region has 100 ranges; the surrogate"),
+    "region of very many words": (["--region", ",".join(["0:a"] * 10_000)], {}, "give LOW:HIGH for each input"),
+    "region with a NUL": (["--region", "0:1\0,0:1"], {}, "give LOW:HIGH for each input"),
+    "data of a name that no file has": (["--region", "a" * 300 + ".csv"], {}, "there is no such file of data"),
     "empty region": (["--region", "1:0,0:1"], {}, "the box is empty: its lower end 1.0 lies above"),
     "unbounded region": (["--region", "0:inf,0:1"], {}, "a corner of the box is not finite"),
     "data that are not there": (["--region", "no.csv"], {}, "no.csv: there is no such file of data"),
@@ -86,6 +90,7 @@ def test_bad_input_is_one_line_and_status_2(run, tmp_path, arguments, files, mes
     assert (status, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+    assert len(err) < 500
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 

@@ -111,11 +111,27 @@ BAD = {
     "radius of zero": (lambda: Ellipsoid(a(0, 0), EYE, a(1, 0)), "`radius` is zero along an axis"),
     "NaN centre": (lambda: AlignedBox(a(0, np.nan), EYE, a(1, 1)), "must be finite"),
     "an unknown kind": (lambda: region_from_dict({"kind": "sphere"}, float), "of the kind 'sphere'"),
+    "a list": (lambda: region_from_dict(["box"], float), "of the kind None"),
+    "a kind of lists": (lambda: region_from_dict({"kind": [[]]}, float), r"of the kind \[\[\]\]"),
+    "words for numbers": (lambda: region_from_dict({"kind": "box", "lower": ["a"], "upper": [1]}, float), "be read"),
+    "ragged rows": (
+        lambda: region_from_dict({"kind": "trust regions", "centres": [[1.0], [1.0, 2.0]], "radius": [1]}, float),
+        "its numbers cannot be read",
+    ),
+    "digits beyond any float": (
+        lambda: region_from_dict({"kind": "box", "lower": [10**400], "upper": [1]}, float),
+        "its numbers cannot be read",
+    ),
+    "a matrix for a centre": (
+        lambda: region_from_dict({"kind": "ellipsoid", "centre": [[1.0]], "axes": [[1.0]], "radius": [1.0]}, float),
+        r"must be \(d,\), \(d, d\)",
+    ),
     "half a box": (lambda: region_from_dict({"kind": "box", "lower": [0.0]}, float), "incomplete"),
 }
 
 
 @pytest.mark.parametrize(("make", "message"), BAD.values(), ids=BAD)
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_bad_regions_along_data_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -101,6 +101,29 @@ def with_tensors(**changes):
     return damage
 
 
+def with_text(old, new):
+    def damage(metadata, tensors):
+        assert old in metadata["config"]
+        return metadata | {"config": metadata["config"].replace(old, new)}, tensors
+
+    return damage
+
+
+def with_few_bytes(width):
+    """One weight of that width squared, all zeros but the last."""
+
+    def damage(metadata, tensors):
+        units = {name: part for name, part in tensors.items() if "." not in name}
+        gaps = np.array([width * width - 1], np.uint32)
+        weights = {f"layers.{i}.weight": np.zeros(shape) for i, shape in ((0, (width, 3)), (2, (2, width)))}
+        biases = {f"layers.{i}.bias": np.zeros(n) for i, n in enumerate((width, width, 2))}
+        packed = {"layers.1.weight.values": np.ones(1), "layers.1.weight.gaps": gaps}
+        metadata, _ = with_config(widths=[3, width, width, 2])(metadata, {})
+        return metadata, units | weights | biases | packed
+
+    return damage
+
+
 DAMAGES = {
     "another format": lambda metadata, tensors: (metadata | {"format": "sobolev-pruning/99"}, tensors),
     "no metadata": lambda metadata, tensors: (None, tensors),
@@ -125,6 +148,18 @@ DAMAGES = {
     "a mean of another length": with_tensors(x_mean=np.zeros(4)),
     "a scale of another length": with_tensors(y_scale=np.ones(3)),
     "a weight of whole numbers": with_tensors(layers__1__weight=np.zeros((2, 4), np.int64)),
+    "infinite widths": with_text('"widths": [3, 4, 2, 2]', '"widths": [3, 1e999, 2, 2]'),
+    "a fraction for a width": with_config(widths=[3, 4.5, 2, 2]),
+    "truth for a width": with_config(widths=[3, 4, True, 2]),
+    "a negative width": with_config(widths=[3, -4, 2, 2]),
+    "a width beyond any memory": with_config(widths=[3, 10**30, 2, 2]),
+    "a million widths": with_config(widths=[1] * 10**6),
+    "deeply nested widths": with_text('"widths": [3', '"widths": ' + "[" * 10**5 + "3"),
+    "a key twice": with_text('"widths": [3', '"widths": [1], "widths": [3'),
+    "digits beyond what Python reads": with_text('"widths": [3', '"widths": [' + "3" * 5000),
+    "an endless activation": with_config(activation="a" * 10**6),
+    "few bytes for many zeros": with_few_bytes(30_000),
+    "a weight of half precision": with_tensors(layers__1__weight=np.zeros((2, 4), np.float16)),
     "a mean of another precision": with_tensors(x_mean=np.zeros(3, np.float32)),
 }
 
@@ -134,8 +169,10 @@ DAMAGES = {
 def test_a_damaged_file_is_one_clear_error(tmp_path, stored, damage):
     metadata, tensors = damage(*stored)
     save_file(tensors, tmp_path / "bad.safetensors", metadata)
-    with pytest.raises(ValueError, match=r"bad\.safetensors: "):
+    with pytest.raises(ValueError, match=r"bad\.safetensors: ") as error:
         load(tmp_path / "bad.safetensors")
+    assert len(str(error.value)) < 800
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not ours", b"\xff" * 200], ids=["empty", "foreign", "noise"])

@@ -1,5 +1,6 @@
 """The command `certify`: what can be proved of a stored surrogate."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ import typer
 from rich.console import Console
 
 from .._files import write_whole
+from .._reading import shown
 from ._ending import Refused
 from ._precision import enable_double_precision
 from ._storing import check_outputs, check_writable, show_and_store
@@ -91,9 +93,9 @@ def _seconds(text: str) -> float:
     try:
         seconds = float(number) * _UNITS[unit]
     except ValueError:
-        raise Refused(f"--budget is {text!r}; give a time such as 60s, 5m or 1h") from None
+        raise Refused(f"--budget is {shown(text)}; give a time such as 60s, 5m or 1h") from None
     if not (0 < seconds < float("inf")):
-        raise Refused(f"--budget is {text!r}; it must be positive")
+        raise Refused(f"--budget is {shown(text)}; it must be positive")
     return seconds
 
 
@@ -110,13 +112,13 @@ def _region(text: str, surrogate, shape: str, scale: float):
 
     d, dtype = surrogate.network.widths[0], surrogate.network.layers[0].weight.dtype
     if shape not in _SHAPES:
-        raise Refused(f"--shape is {shape!r}; it must be one of {', '.join(_SHAPES)}")
-    if ":" in text and not Path(text).exists():
+        raise Refused(f"--shape is {shown(shape)}; it must be one of {', '.join(_SHAPES)}")
+    if ":" in text and not os.path.exists(text):  # `Path.exists` raises where the text is too long for a path
         pairs = [part.split(":") for part in text.split(",")]
         try:
             ends = np.array([[float(low), float(high)] for low, high in pairs])
         except ValueError:
-            raise Refused(f"--region is {text!r}; give LOW:HIGH for each input, separated by commas") from None
+            raise Refused(f"--region is {shown(text)}; give LOW:HIGH for each input, separated by commas") from None
         if len(ends) != d:
             raise Refused(f"--region has {len(ends)} ranges; the surrogate has {d} inputs")
         return Box(*(jnp.asarray(end, dtype) for end in ends.T))

@@ -1,9 +1,11 @@
 """Where a function is enclosed: boxes, boxes along the data, ellipsoids, small boxes around many points."""
 
+import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
 
+from .._reading import reading, shown
 from ._aligned import AlignedBox, Ellipsoid
 from ._boxes import Box, TrustRegions
 from ._region import AbstractRegion
@@ -24,11 +26,14 @@ def region_from_dict(described: dict[str, Any], dtype: Any) -> AbstractRegion:
     Raises:
         ValueError: the kind is unknown, or the numbers do not make such a region.
     """
-    rest = dict(described)
-    kind = rest.pop("kind", None)
-    if kind not in _KINDS:
-        raise ValueError(f"the region is of the kind {kind!r}; there are {tuple(_KINDS)}.")
-    try:
-        return _KINDS[kind](**{name: jnp.asarray(value, dtype) for name, value in rest.items()})
-    except TypeError as error:
-        raise ValueError(f"the region of the kind {kind!r} is incomplete ({error}).") from None
+    kind = described.get("kind") if isinstance(described, dict) else None
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ValueError(f"the region is of the kind {shown(kind)}; it must be one of {', '.join(_KINDS)}.")
+    with reading("the region", "its numbers cannot be read"):
+        numbers = {name: jnp.asarray(value, dtype) for name, value in described.items() if name != "kind"}
+    wanted = {field.name for field in dataclasses.fields(_KINDS[kind])}
+    if numbers.keys() != wanted:
+        raise ValueError(
+            f"the region of the kind '{kind}' is incomplete: it has {shown(sorted(numbers))}, not {sorted(wanted)}."
+        )
+    return _KINDS[kind](**numbers)

@@ -24,8 +24,8 @@ class AbstractAligned(AbstractRegion):
     radius: Float[Array, " d"]
 
     def __check_init__(self) -> None:
-        (d,) = self.centre.shape
-        if self.axes.shape != (d, d) or self.radius.shape != (d,):
+        d = self.centre.size
+        if self.centre.ndim != 1 or self.axes.shape != (d, d) or self.radius.shape != (d,):
             raise ValueError(
                 f"`centre`, `axes` and `radius` have shapes {self.centre.shape}, {self.axes.shape} and "
                 f"{self.radius.shape}; they must be (d,), (d, d) and (d,)."

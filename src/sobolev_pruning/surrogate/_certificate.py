@@ -13,6 +13,7 @@ from typing import Any, final
 import jax
 import numpy as np
 
+from .._reading import brief, from_json
 from ..regions import AbstractRegion, region_from_dict
 from ._surrogate import Surrogate
 
@@ -150,7 +151,7 @@ class Certificate:
             ValueError: it is no certificate.
         """
         try:
-            parts = json.loads(text)
+            parts = from_json(text)
             bounds = {
                 "values": _each(parts["values"], 1, _bound),
                 "gradients": _each(parts["gradients"], 2, _bound),
@@ -166,8 +167,8 @@ class Certificate:
                 for name, d in parts["differences"].items()
             }
             return cls(**(parts | bounds | {"differences": differences}))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"this is no certificate ({type(error).__name__}: {error}).") from None
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+            raise ValueError(f"this is no certificate ({type(error).__name__}: {brief(error)}).") from None
 
 
 def fingerprint(surrogate: Surrogate) -> str:

@@ -1,11 +1,16 @@
 """Weights that are mostly zero, in fewer bytes: the others, and where they are."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
 # What one more tensor takes in the header of a safetensors file: its name, type, shape and offsets as JSON.
 _ENTRY = 96
+
+# A few bytes of a crafted file would otherwise ask for any number of zeros; weights of larger networks are stored as
+# they are.
+MOST_UNPACKED = 2**26
 
 
 def packed(name: str, weight: np.ndarray) -> dict[str, np.ndarray]:
@@ -48,11 +53,15 @@ def unpacked(tensors: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, 
         ValueError: values and positions do not belong together, or not to that shape.
     """
     found = dict(tensors)
+    room = MOST_UNPACKED
     for name, shape in shapes.items():
         if f"{name}.values" not in found:
             continue
         values = found.pop(f"{name}.values")
-        n = int(np.prod(shape))
+        n = math.prod(shape)
+        room -= n
+        if room < 0:
+            raise ValueError(f"`{name}` is damaged: a network of that size is stored with all of its zeros.")
         if f"{name}.bits" in found:
             positions = _set_bits(found.pop(f"{name}.bits"), n)
         else:

@@ -10,15 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save as to_bytes
 
 from .._files import write_whole
+from .._reading import check_file, from_json, reading, shown
 from .._version import __version__
 from ._certificate import Certificate
 from ._mlp import MLP, Dense
 from ._normalisation import Normalisation
-from ._sparse_weights import packed, unpacked
+from ._sparse_weights import MOST_UNPACKED, packed, unpacked
 from ._surrogate import Surrogate
 
 _FORMAT = "sobolev-pruning/1"
@@ -71,7 +72,8 @@ def save(surrogate: Surrogate, path: str | os.PathLike, *, certificate: Certific
     network, units = surrogate.network, surrogate.normalisation
     tensors = {name: np.asarray(getattr(units, name)) for name in _UNITS}
     for i, layer in enumerate(network.layers):
-        tensors |= packed(f"layers.{i}.weight", np.ascontiguousarray(layer.weight))
+        weight = {f"layers.{i}.weight": np.ascontiguousarray(layer.weight)}
+        tensors |= weight if network.n_parameters > MOST_UNPACKED else packed(*weight.popitem())
         tensors[f"layers.{i}.bias"] = np.asarray(layer.bias)
     config = {
         "widths": network.widths,
@@ -100,15 +102,17 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
     """
     path = Path(path)
     metadata, tensors = _contents(path)
-    try:
-        config = json.loads(metadata["config"])
-        widths = [int(width) for width in config["widths"]]
-        name = str(config["activation"])
+    with reading(path, "the surrogate is incomplete or damaged"):
+        config = from_json(metadata["config"])
+        widths, name = config["widths"], str(config["activation"])
+        if not (isinstance(widths, list) and all(type(width) is int and width > 0 for width in widths)):
+            raise ValueError(f"its widths are {shown(widths)}, not a list of positive whole numbers")
         provenance = tuple((str(k), str(v)) for k, v in config["provenance"].items())
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: the surrogate is incomplete or damaged ({type(error).__name__}: {error}).") from None
-    if len(widths) < 2:
-        raise ValueError(f"{path}: the file states the widths {widths}; a network has at least two.")
+    if not 2 <= len(widths) <= len(tensors):
+        raise ValueError(
+            f"{path}: the file states {len(widths)} widths, {shown(widths)}, and holds {len(tensors)} tensors; a "
+            "network has at least two widths, and tensors for each."
+        )
     d, m = widths[0], widths[-1]
     shapes: dict[str, tuple[int, ...]] = dict(zip(_UNITS, [(d,), (d,), (m,), (m,)], strict=True))
     for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
@@ -121,7 +125,7 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
         wanted = shapes.get(tensor, "absent")
         found = tensors[tensor].shape if tensor in tensors else "absent"
         if wanted != found:
-            raise ValueError(f"{path}: `{tensor}` is {found}; with the stated widths {widths} it is {wanted}.")
+            raise ValueError(f"{path}: `{tensor}` is {found}; with the stated widths {shown(widths)} it is {wanted}.")
     dtypes = {tensor.dtype for tensor in tensors.values()}
     if dtypes not in ({np.dtype(np.float32)}, {np.dtype(np.float64)}):
         raise ValueError(f"{path}: the tensors are {sorted(map(str, dtypes))}; all must be float32, or all float64.")
@@ -133,7 +137,8 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
     chosen = _ACTIVATIONS.get(name) if activation is None else activation
     if chosen is None:
         raise ValueError(
-            f"{path}: the activation {name!r} is none that a name can stand for; pass the function as `activation=`."
+            f"{path}: the activation {shown(name)} is none that a name can stand for; pass the function as "
+            "`activation=`."
         )
     arrays = {tensor: jnp.asarray(array) for tensor, array in tensors.items()}
     layers = [Dense(arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"]) for i in range(len(widths) - 1)]
@@ -187,16 +192,12 @@ def store_certificate(
 
 
 def _contents(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file; give the file that `save` wrote.")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error}).") from None
+    check_file(path, "there is no such file; give the file that `save` wrote")
+    with reading(path, "not a safetensors file, or a damaged one"), safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
     if metadata.get("format") != _FORMAT:
         raise ValueError(
-            f"{path}: not a surrogate of this library (its format is {metadata.get('format')!r}, not {_FORMAT!r})."
+            f"{path}: not a surrogate of this library (its format is {shown(metadata.get('format'))}, not {_FORMAT!r})."
         )
     return metadata, tensors
