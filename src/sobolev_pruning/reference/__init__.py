@@ -71,7 +71,7 @@ from ._stochastic._sde import AbstractSDE, ItoSDE
 from ._stochastic._sobol import SobolNormals
 from ._stochastic._spots import Mixture, ModelLaw, SpotLaw, UniformCube, published_cube_width
 from ._stochastic._truth import ReferenceWithTruth
-from ._tables import read_table, stream_table, table_columns
+from ._tables import CsvFormat, read_table, stream_table, table_columns
 
 __all__ = [
     "CEV",
@@ -105,6 +105,7 @@ __all__ = [
     "CorrelatedAssets",
     "CotangentProducts",
     "Cotangents",
+    "CsvFormat",
     "DataSet",
     "DeltaHedge",
     "DiffraxScheme",

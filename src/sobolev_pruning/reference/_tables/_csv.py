@@ -1,8 +1,10 @@
-"""Comma-separated values with one line of names."""
+"""Text files of columns: comma-separated values and their kin."""
 
-import contextlib
 import csv
-import math
+import gzip
+import io
+import itertools
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -11,120 +13,177 @@ import numpy as np
 from jaxtyping import Float
 
 from ..._reading import brief, shown
+from ._format import CsvFormat, hint
 from ._table import AbstractTable, Chunk
 
-# What programs write into a cell that has no value, in lower case.
-_EMPTY = {"", "na", "n/a", "nan", "null", "none"}
+# Lines and rows from which separator and decimal sign are found.
+_FEW_LINES, _FEW_ROWS = 50, 1000
 
 
 @final
 class CsvTable(AbstractTable):
-    """A CSV file in UTF-8, its first line the names of the columns.
+    """A text file in UTF-8, plain or compressed by gzip, whose first line names the columns.
+
+    Attributes:
+        format: how cells are written.
+        first: line of the first row below the names, whose columns have no names if the file has none.
 
     Raises:
-        ValueError: the file is empty, no text, or starts without names.
+        ValueError: the file is empty, not a text, or starts without names; or several separators are possible.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, format: CsvFormat | None = None, *, names: bool = True) -> None:
+        """Find separator and names.
+
+        Args:
+            path: of the file.
+            format: what is known of it.
+            names: whether the first line must hold names; else a line with a number is a row, and the columns are
+                called by their numbers from one.
+        """
         self.path = path
         self.unit = "line"
-        with self._rows() as rows:
-            self.names = [name.strip() for name in next(rows, [])]
+        self.format = CsvFormat() if format is None else format
+        self._separator = self.format.separator_of(str(path), list(itertools.islice(self._lines(), _FEW_LINES)))
+        self._has_names = True
+        _, row = next(self._rows(), (0, []))
+        self.names = [name.strip() for name in row]
         if not any(self.names):
             raise ValueError(f"{path}: the table is empty; its first line must name the columns.")
-        if all(_is_number(name) for name in self.names):
+        signs = (".", ",") if self.format.decimal is None else (self.format.decimal,)
+        are_numbers = [any(self.format.is_number(name, sign) for sign in signs) for name in self.names]
+        if not names and any(are_numbers):
+            self.names = [str(i) for i in range(1, len(self.names) + 1)]
+            self._has_names = False
+        elif all(are_numbers):
             raise ValueError(
                 f"{path}: the first line holds numbers ({brief(', '.join(self.names[:3]))}, …); write the names of "
-                "the columns there."
+                "the columns there, without a '#' before them."
             )
-        for other, name in ((";", "semicolons"), ("\t", "tabs")):
-            if len(self.names) == 1 and other in self.names[0]:
-                raise ValueError(
-                    f"{path}: the columns are separated by {name}; write commas, with points in the numbers."
-                )
 
     def chunks(self, wanted: Sequence[str], n_rows: int) -> Iterator[Chunk]:
-        """Some lines at a time; lines without any character are no rows."""
+        """Some lines at a time; lines without any character are not rows."""
         self.check_names(wanted)
         place = {name: index for index, name in enumerate(self.names)}
         indices = [place[name] for name in wanted]
-        cells: list[list[str]] = []
-        places: list[int] = []
-        with self._rows() as rows:
-            next(rows)  # the names
-            for row in rows:
-                if not row:  # a line without any character
-                    continue
-                if len(row) != len(self.names):
-                    raise ValueError(
-                        f"{self.path}: line {rows.line_num} has {len(row)} cells, but there are {len(self.names)} "
-                        "columns; a comma within a cell must stand in quotation marks."
-                    )
-                cells.append([row[index] for index in indices])
-                places.append(rows.line_num)
-                if len(cells) == n_rows:
-                    yield self._chunk(wanted, cells, places)
-                    cells, places = [], []
-        if cells:
-            yield self._chunk(wanted, cells, places)
+        few = itertools.islice(self._cells(indices), _FEW_ROWS)
+        decimal = self.format.decimal_of(str(self.path), itertools.chain.from_iterable(cells for _, cells in few))
+        rows = self._cells(indices)
+        first = next(rows, None)
+        if first is not None and not self._holds_units(first[1], decimal):
+            rows = itertools.chain([first], rows)
+        while chunk := list(itertools.islice(rows, n_rows)):
+            places = [line for line, _ in chunk]
+            columns = zip(*(cells for _, cells in chunk), strict=True)
+            numbers = {
+                name: self._numbers(name, cells, places, decimal) for name, cells in zip(wanted, columns, strict=True)
+            }
+            yield Chunk(numbers, np.array(places))
 
-    def _chunk(self, wanted: Sequence[str], cells: list[list[str]], places: list[int]) -> Chunk:
-        columns = zip(*cells, strict=True)
-        numbers = {name: self._numbers(name, column, places) for name, column in zip(wanted, columns, strict=True)}
-        return Chunk(numbers, np.array(places))
+    def _holds_units(self, cells: Sequence[str], decimal: str) -> bool:
+        """Whether the row below the names is not data: it then holds text, and not one number."""
+        if self.format.unit_row is not None:
+            return self.format.unit_row
+        if not self._has_names or any(self.format.is_number(cell, decimal) for cell in cells):
+            return False
+        return not all(self.format.is_missing(cell, decimal) for cell in cells)
 
-    def _numbers(self, name: str, cells: Sequence[str], places: Sequence[int]) -> Float[np.ndarray, " n"]:
+    def _numbers(self, name: str, cells: Sequence[str], places: Sequence[int], decimal: str) -> Float[np.ndarray, " n"]:
+        number = self.format.number
         try:
-            return np.array([_number(cell) for cell in cells], np.float64)
+            return np.array([number(cell, decimal) for cell in cells], np.float64)
         except ValueError:
-            bad = next(i for i, cell in enumerate(cells) if not _is_number(cell) and not _is_empty(cell))
+            bad = next(
+                i
+                for i, cell in enumerate(cells)
+                if not self.format.is_number(cell, decimal) and not self.format.is_missing(cell, decimal)
+            )
+            what = hint(cells[bad], decimal)
+            if not what and places[bad] == next(self._cells([0]))[0]:
+                what = "; if that line holds units, say `unit_row=True`"
             raise ValueError(
-                f"{self.path}: column '{name}' holds {shown(cells[bad])} in line {places[bad]}, which is no number."
+                f"{self.path}: column '{name}' holds {shown(cells[bad])} in line {places[bad]}, which is no "
+                f"number{what}."
             ) from None
 
-    @contextlib.contextmanager
-    def _rows(self) -> Iterator[Any]:
-        """The rows as lists of text; the reader's `line_num` is the line that was read last."""
-        # With or without the mark of the byte order that some programs put before the text.
-        with self.path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file)
-            try:
-                yield rows
-            except UnicodeDecodeError:
+    def _cells(self, indices: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
+        """Line and chosen cells of every row below the names."""
+        rows = self._rows()
+        if self._has_names:
+            next(rows)
+        for line, row in rows:
+            if len(row) != len(self.names):
                 raise ValueError(
-                    f"{self.path}: line {self._first_line_that_is_no_text()} is not UTF-8; save the table as "
-                    "comma-separated values in UTF-8."
-                ) from None
+                    f"{self.path}: line {line} has {len(row)} cells, but there are {len(self.names)} columns; a "
+                    f"{shown(self._separator)} within a cell must stand in quotation marks{hint(row[0], '.')}."
+                )
+            yield line, [row[index] for index in indices]
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        """The rows as lists of text, names included, each with the line where it ends."""
+        line = 0
+
+        def counted(numbered: tuple[int, str]) -> str:
+            nonlocal line
+            line, text = numbered
+            return text
+
+        rows = csv.reader(map(counted, self._numbered()), delimiter=self._separator)
+        while True:
+            try:
+                row = next(rows, None)
             except csv.Error as error:
-                raise ValueError(f"{self.path}: line {rows.line_num} cannot be read ({error}).") from None
+                raise ValueError(f"{self.path}: line {line} cannot be read ({error}).") from None
+            if row is None:
+                return
+            if row:  # a line without any character holds no row
+                yield line, row
+
+    def _lines(self) -> Iterator[str]:
+        return (text for _, text in self._numbered())
+
+    def _numbered(self) -> Iterator[tuple[int, str]]:
+        """Lines that are not comments, with their numbers.
+
+        A comment is told from a line within a cell in quotation marks by the number of marks before it.
+        """
+        comment, n_marks, above_names = self.format.comment, 0, True
+        with self._open() as file:
+            number = 0
+            while True:
+                number += 1
+                try:
+                    text = next(file, None)
+                except UnicodeDecodeError:
+                    raise ValueError(
+                        f"{self.path}: line {self._first_line_that_is_no_text()} is not UTF-8; save the table as "
+                        "text in UTF-8."
+                    ) from None
+                except (OSError, EOFError, zlib.error) as error:
+                    raise ValueError(
+                        f"{self.path}: the compressed file is damaged after line {number - 1} ({brief(error)})."
+                    ) from None
+                if text is None:
+                    return
+                mark = "#" if comment is None and above_names else comment
+                if mark is not None and n_marks % 2 == 0 and text.lstrip().startswith(mark):
+                    continue
+                n_marks += text.count('"')
+                above_names = above_names and not text.strip()
+                yield number, text
+
+    def _open(self) -> io.TextIOWrapper:
+        # With or without the mark of the byte order that some programs put before the text.
+        return io.TextIOWrapper(self._open_bytes(), encoding="utf-8-sig", newline="")
+
+    def _open_bytes(self) -> Any:
+        return gzip.open(self.path) if self.path.suffix.lower() == ".gz" else self.path.open("rb")
 
     def _first_line_that_is_no_text(self) -> int:
-        with self.path.open("rb") as file:
+        with self._open_bytes() as file:
             for number, line in enumerate(file, start=1):
                 try:
                     line.decode("utf-8")
                 except UnicodeDecodeError:
                     return number
         return 1
-
-
-def _number(cell: str) -> float:
-    if "_" in cell:  # Python's own digit grouping, which no table means
-        raise ValueError
-    try:
-        return float(cell)
-    except ValueError:
-        if _is_empty(cell):
-            return math.nan
-        raise
-
-
-def _is_empty(cell: str) -> bool:
-    return cell.strip().lower() in _EMPTY
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return not math.isnan(_number(cell))
-    except ValueError:
-        return False

@@ -14,28 +14,36 @@ from ..._reading import check_file
 from .._cast import cast, check_kept
 from .._samples import LabelWeights, Samples
 from ._csv import CsvTable
+from ._format import CsvFormat
 from ._layout import Layout, lay_out
 from ._npz import NpzTable
 from ._parquet import ParquetTable
 from ._table import AbstractTable, Chunk
 
-_KINDS: dict[str, type[CsvTable] | type[NpzTable] | type[ParquetTable]] = {
+_TEXTS = (".csv", ".tsv", ".txt")
+# By what a name ends with, the usual ones first.
+_KINDS = {
     ".csv": CsvTable,
     ".npz": NpzTable,
     ".parquet": ParquetTable,
+    **dict.fromkeys((*_TEXTS[1:], *(f"{ending}.gz" for ending in _TEXTS)), CsvTable),
 }
 _AT_ONCE = 65_536
 
 
-def table_columns(path: str | os.PathLike) -> list[str]:
+def table_columns(path: str | os.PathLike, *, csv: CsvFormat | None = None) -> list[str]:
     """Names of the columns of a table, in their order.
+
+    Args:
+        path: of the file.
+        csv: how a text file is written, as for `read_table`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ImportError: the table is Parquet, and pyarrow is not installed.
         ValueError: the file is of another kind, or damaged.
     """
-    return list(_open(path).names)
+    return list(open_table(path, csv).names)
 
 
 def read_table(
@@ -48,14 +56,15 @@ def read_table(
     weights: Mapping[str, str] | str | None = None,
     errors: Mapping[str, str] | str | None = None,
     allow_missing: bool = False,
+    csv: CsvFormat | None = None,
 ) -> Samples:
     """Read samples from a CSV, Parquet or NPZ file by the names of its columns.
 
-    One row is one sample. A CSV file is in UTF-8, names its columns in the first line, and separates them by commas; a
-    Parquet file needs the extra `tables`; an NPZ file holds one array `(n,)` for each column. Columns that are not
-    named are not read.
+    One row is one sample. A text file (CSV, TSV, also compressed by gzip) is in UTF-8 and names its columns in the
+    first line; see `CsvFormat` for the rest. A Parquet file needs the extra `tables`; an NPZ file holds one array
+    `(n,)` for each column. Columns that are not named are not read.
 
-    A cell has no value where it is empty or NaN (in CSV also where it says NA, N/A, null or none). Inputs must have
+    A cell has no value where it is empty or NaN (in text also where it says -, NA, N/A, null or none). Inputs must have
     values. A label without value is refused, unless its weight is zero or `allow_missing` is set; it then has weight
     zero and the value zero. Nothing else is filled or dropped.
 
@@ -71,6 +80,7 @@ def read_table(
             `"{label}_weight"`; not negative, and zero where a label is not known.
         errors: columns of the standard errors s of labels, in place of weights, which then are `1 / s²`.
         allow_missing: take labels without value as unknown, and derivatives without column as well.
+        csv: how a text file is written, where that cannot be found in the file.
 
     Returns:
         The samples in the file's units, in JAX's default precision. Their weights have mean one over the known labels
@@ -82,7 +92,7 @@ def read_table(
         ValueError: a column is missing, is named twice, holds no numbers, infinite ones or no values, or the table is
             empty or damaged; the message names the file, the column and the rows.
     """
-    table = _open(path)
+    table = open_table(path, csv)
     layout = lay_out(table, inputs, outputs, derivatives, second_derivatives, weights, errors, allow_missing)
     chunks = list(table.chunks(layout.columns, _AT_ONCE))
     columns = {
@@ -103,6 +113,7 @@ def stream_table(
     weights: Mapping[str, str] | str | None = None,
     errors: Mapping[str, str] | str | None = None,
     allow_missing: bool = False,
+    csv: CsvFormat | None = None,
     rows_at_once: int = _AT_ONCE,
 ) -> Iterator[Samples]:
     """The samples of a table that outgrows memory, some rows at a time and in their order.
@@ -120,6 +131,7 @@ def stream_table(
         weights: columns of the weights.
         errors: columns of the standard errors.
         allow_missing: take labels without value as unknown.
+        csv: how a text file is written.
         rows_at_once: bounds the memory.
 
     Raises:
@@ -128,7 +140,7 @@ def stream_table(
     """
     if rows_at_once < 1:
         raise ValueError(f"`rows_at_once` is {rows_at_once}; it must be at least 1.")
-    table = _open(path)
+    table = open_table(path, csv)
     layout = lay_out(table, inputs, outputs, derivatives, second_derivatives, weights, errors, allow_missing)
 
     def rows() -> Iterator[_Rows]:
@@ -138,12 +150,31 @@ def stream_table(
     return (part.samples(survey) for part in rows())
 
 
-def _open(path: str | os.PathLike) -> AbstractTable:
+def open_table(
+    path: str | os.PathLike,
+    csv: CsvFormat | None = None,
+    *,
+    names: bool = True,
+    missing: str = "there is no such table",
+) -> AbstractTable:
+    """The reader of a table, by how the name of its file ends.
+
+    Args:
+        path: of the file.
+        csv: how a text file is written.
+        names: whether a text file must name its columns.
+        missing: what to say of a file that is not there.
+    """
     path = Path(path)
-    check_file(path, "there is no such table")
-    if path.suffix.lower() not in _KINDS:
+    check_file(path, missing)
+    kind = next((kind for ending, kind in _KINDS.items() if path.name.lower().endswith(ending)), None)
+    if kind is None:
         raise ValueError(f"{path}: tables are read from files that end in {', '.join(_KINDS)}.")
-    return _KINDS[path.suffix.lower()](path)
+    if kind is CsvTable:
+        return CsvTable(path, csv, names=names)
+    if csv not in (None, CsvFormat()):
+        raise ValueError(f"{path}: `csv` says how a text file is written, and this is none; leave it out.")
+    return kind(path)
 
 
 class _Rows:
