@@ -1,5 +1,6 @@
 """The command `fit`: what it trains, prints and stores, and one line for every bad input."""
 
+import gzip
 import sys
 
 import jax
@@ -37,8 +38,8 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     (tmp_path / "t.csv").write_text(as_text(COLUMNS))
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sobolev-pruning", "fit", "t.csv", *arguments])
+    def call(*arguments, table="t.csv"):
+        monkeypatch.setattr(sys, "argv", ["sobolev-pruning", "fit", table, *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         return ended.value.code, *capsys.readouterr()
@@ -126,8 +127,61 @@ def test_one_row_to_judge_by_has_no_r_squared(run, tmp_path):
     assert [line.split()[1] for line in out.splitlines() if line.split()[:1] == ["y"]] == ["–"]
 
 
+def test_a_table_of_another_program(run, tmp_path):
+    """Columns of any name, semicolons, decimal commas, units, comments and own markers, in a compressed file."""
+    names = {"a": "spot", "b": "vol=σ", "y": "price", "dy/da": "delta", "dy/db": "d/vega", "one": "se"}
+    columns = {new: [f"{x:.17g}".replace(".", ",") for x in COLUMNS[old]] for old, new in names.items()}
+    columns["delta"][3] = "-999,0"
+    rows = [list(columns), ["$", "1", "-", "", "", ""], *zip(*columns.values(), strict=True)]
+    lines = [";".join(row) for row in rows]
+    text = "# made today\n" + "\n".join([*lines[:9], "# half", *lines[9:]])
+    (tmp_path / "t.csv").unlink()
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(text.encode()))
+    status, out, err = run(
+        *("--inputs", "spot,vol=σ", "--outputs", "price", "--derivatives", "delta=price/spot,d/vega=price/vol=σ"),
+        *("--missing", "-999", "--unit-row", "--comment", "#", "--allow-missing", "--errors", "se=price"),
+        *("--widths", "6", "--steps", "60"),
+        table="t.csv.gz",
+    )
+    assert status == 0, err
+    assert "60 rows, 48 to train on and 12 to judge by; trains on values and gradients" in err
+    assert min(r_squared(out).values()) > 0.999
+
+
 # Options, files that are there, and what the one line says.
 BAD = {
+    "either separator": (
+        AB_Y,
+        {"t.csv": "a;b,y\n1;2,3\n"},
+        "t.csv: cells may be separated by commas or semicolons; say by which: --separator ','",
+    ),
+    "thousands or decimals": (
+        AB_Y,
+        {"t.csv": "a;b;y\n1,234;2;3\n"},
+        "the comma of '1,234' may be a decimal one or group thousands; say which: --decimal ','",
+    ),
+    "units with a number": (
+        AB_Y,
+        {"t.csv": "a,b,y\nm,1,s\n1,2,3\n"},
+        "column 'a' holds 'm' in line 2, which is no number; if that line holds units, say --unit-row",
+    ),
+    "a separator of words": ([*AB_Y, "--separator", "comma"], {}, "--separator is 'comma'; it must be one character"),
+    "names of derivatives": (
+        [*AB_Y, "--derivatives", "dy/da=y/a,dy/db=y/c"],
+        {},
+        "--derivatives has 'dy/db=y/c', which is not COLUMN=OUTPUT/INPUT of names given",
+    ),
+    "a derivative twice": (
+        [*AB_Y, "--derivatives", "dy/da=y/a,dy/db=y/a"],
+        {},
+        "--derivatives has both 'dy/da' and 'dy/db' for y/a; give one",
+    ),
+    "some derivatives by name": (
+        [*AB_Y, "--derivatives", "dy/da=y/a"],
+        {},
+        "no column is named for ('y', 'b'), which --derivatives asks for; --allow-missing takes them as unknown",
+    ),
+    "errors of no label": ([*AB_Y, "--errors", "one=q"], {}, "--errors has 'one=q', which is not COLUMN=LABEL of"),
     "an offset that single precision loses": (
         AB_Y,
         {"t.csv": "a,b,y\n" + "".join(f"{1e6 + i / 1000},{i},{i}\n" for i in range(20))},

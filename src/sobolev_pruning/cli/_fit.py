@@ -8,51 +8,24 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ._columns import Columns, Table, in_words_of_the_command, with_columns
 from ._ending import Failed, Refused, interruptible
 from ._precision import enable_double_precision
 from ._storing import check_onnx, check_outputs, show_and_store
 from ._table import (
     FIRST,
-    SECOND,
     as_dtype,
-    has_columns,
     in_precision,
-    in_words_of_the_command,
     judgement,
     names_of,
     warnings_as_lines,
 )
 
 
+@with_columns
 def fit(
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, Parquet or NPZ file; one row is one sample.")],
-    inputs: Annotated[str, typer.Option("--inputs", metavar="A,B,…", help="Columns of the inputs.")],
-    outputs: Annotated[str, typer.Option("--outputs", metavar="Y,…", help="Columns of the outputs.")],
-    derivatives: Annotated[
-        str | None,
-        typer.Option(
-            "--derivatives",
-            metavar="PATTERN",
-            help=f"Columns of first derivatives (default: {FIRST}, where there are such; none with --order 0).",
-        ),
-    ] = None,
-    second_derivatives: Annotated[
-        str | None,
-        typer.Option(
-            "--second-derivatives",
-            metavar="PATTERN",
-            help=f"Columns of second derivatives (with --order 2: {SECOND}).",
-        ),
-    ] = None,
-    errors: Annotated[
-        str | None, typer.Option("--errors", metavar="PATTERN", help="Standard errors of labels, as {label}_error.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option("--weights", metavar="PATTERN", help="Weights of labels, as {label}_weight.")
-    ] = None,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Take labels in empty cells as unknown.")
-    ] = False,
+    table: Table,
+    columns: Columns,
     order: Annotated[
         int | None,
         typer.Option("--order", help="Train on values (0), gradients (1), curvature (2); 1 where there are gradients."),
@@ -79,7 +52,10 @@ def fit(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Train a surrogate on a table of values and, where it has them, derivatives; judge and store it."""
-    names = names_of("--inputs", inputs), names_of("--outputs", outputs)
+    for option, given in (("--inputs", columns.inputs), ("--outputs", columns.outputs)):
+        if given is None:
+            raise Refused(f"Missing option '{option}'; name the columns")
+    names = names_of("--inputs", columns.inputs or ""), names_of("--outputs", columns.outputs or "")
     hidden = _widths(widths)
     _check_numbers(order=order, steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     if not 0 < validation < 1:
@@ -92,7 +68,7 @@ def fit(
     import jax.numpy as jnp
 
     from ..exchange import export_onnx
-    from ..reference import DataSet, read_table, table_columns
+    from ..reference import DataSet
     from ..sobolev import DivergedError, ProgressBar
     from ..surrogate import MLP, Normalisation, Surrogate, save
 
@@ -101,20 +77,7 @@ def fit(
     split_key, network_key, fit_key = jax.random.split(jax.random.key(seed), 3)
     dtype = jnp.float64 if double else jnp.float32
     try:
-        if derivatives is None and order != 0 and has_columns(FIRST, names, table_columns(table)):
-            derivatives = FIRST
-        if second_derivatives is None and order == 2:
-            second_derivatives = SECOND
-        samples = read_table(
-            table,
-            inputs=names[0],
-            outputs=names[1],
-            derivatives=derivatives,
-            second_derivatives=second_derivatives,
-            weights=weights,
-            errors=errors,
-            allow_missing=allow_missing,
-        )
+        samples = columns.read(table, names, first=order != 0, second=order == 2)
         samples = in_precision(samples, dtype, table, names)
         if order is None:
             order = 0 if samples.dydx is None else 1

@@ -6,44 +6,31 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ._columns import Columns, Table, in_words_of_the_command, with_columns
 from ._ending import Refused, interruptible
 from ._precision import enable_double_precision
 from ._pruning import (
-    AllowMissing,
-    Columns,
-    Derivatives,
-    Errors,
     Floor,
-    Inputs,
     Model,
-    Outputs,
     Overwrite,
-    SecondDerivatives,
     Seed,
-    Table,
-    Weights,
     check_seed,
     in_words_of_pruning,
     read_model_and_table,
 )
 from ._storing import check_outputs, show_and_store
-from ._table import in_words_of_the_command, judgement, warnings_as_lines
+from ._table import judgement, warnings_as_lines
 
 
+@with_columns
 def prune(
     model: Model,
     table: Table,
+    columns: Columns,
     keep: Annotated[
         str,
         typer.Option("--keep", metavar="N,N,…|N", help="Nodes of each hidden layer, or one number for all together."),
     ],
-    inputs: Inputs = None,
-    outputs: Outputs = None,
-    derivatives: Derivatives = None,
-    second_derivatives: SecondDerivatives = None,
-    errors: Errors = None,
-    weights: Weights = None,
-    allow_missing: AllowMissing = False,
     fine_tune: Annotated[
         bool, typer.Option("--fine-tune/--no-fine-tune", help="Train the pruned network on the table.")
     ] = True,
@@ -57,7 +44,6 @@ def prune(
     """Remove the least significant nodes, fine-tune what is left on a table, judge and store it."""
     check_seed(seed)
     nodes = _nodes(keep)
-    columns = Columns(inputs, outputs, derivatives, second_derivatives, errors, weights, allow_missing)
     check_outputs({"--output": output}, {"MODEL": model, "TABLE": table}, overwrite=overwrite)
     enable_double_precision()
     import jax

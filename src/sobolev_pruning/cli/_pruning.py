@@ -1,56 +1,18 @@
 """What `prune` and `shrink` share: the model, the table with its columns, and the tolerance."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, final
+from typing import Annotated, Any
 
 import typer
 
+from ._columns import Columns
 from ._ending import Refused
-from ._table import FIRST, SECOND, has_columns, in_precision, names_of
+from ._table import in_precision, names_of
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Surrogate that `save`, `fit` or a run wrote.")]
-Table = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, Parquet or NPZ file; one row is one sample.")]
-Inputs = Annotated[
-    str | None,
-    typer.Option("--inputs", metavar="A,B,…", help="Columns of the inputs (default: those that `fit` stored)."),
-]
-Outputs = Annotated[
-    str | None,
-    typer.Option("--outputs", metavar="Y,…", help="Columns of the outputs (default: those that `fit` stored)."),
-]
-Derivatives = Annotated[
-    str | None,
-    typer.Option("--derivatives", metavar="PATTERN", help=f"Of first derivatives (default: {FIRST}, if there)."),
-]
-SecondDerivatives = Annotated[
-    str | None,
-    typer.Option("--second-derivatives", metavar="PATTERN", help=f"Of second ones (default: {SECOND}, if there)."),
-]
-Errors = Annotated[
-    str | None, typer.Option("--errors", metavar="PATTERN", help="Standard errors of labels, as {label}_error.")
-]
-Weights = Annotated[
-    str | None, typer.Option("--weights", metavar="PATTERN", help="Weights of labels, as {label}_weight.")
-]
-AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Take labels in empty cells as unknown.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of everything random.")]
 Floor = Annotated[int, typer.Option("--floor", metavar="N", help="Nodes that every hidden layer keeps at least.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
-
-
-@final
-@dataclass(frozen=True)
-class Columns:
-    """Options that say what the columns of a table are."""
-
-    inputs: str | None
-    outputs: str | None
-    derivatives: str | None
-    second_derivatives: str | None
-    errors: str | None
-    weights: str | None
-    allow_missing: bool
 
 
 def check_seed(seed: int) -> None:
@@ -67,7 +29,6 @@ def read_model_and_table(model: Path, table: Path, columns: Columns) -> tuple[An
             table has too few rows.
         OSError, ValueError: a file cannot be read, or does not hold what it should.
     """
-    from ..reference import read_table, table_columns
     from ..surrogate import load
 
     surrogate = load(model)
@@ -82,22 +43,7 @@ def read_model_and_table(model: Path, table: Path, columns: Columns) -> tuple[An
         if len(names[-1]) != n:
             raise Refused(f"--{option} names {len(names[-1])} columns; the surrogate has {n} {option}")
     pair = names[0], names[1]
-    there = table_columns(table)
-    derivatives, second = columns.derivatives, columns.second_derivatives
-    if derivatives is None and has_columns(FIRST, pair, there):
-        derivatives = FIRST
-    if second is None and SECOND.format(output=names[1][0], input=names[0][0], other=names[0][0]) in there:
-        second = SECOND
-    samples = read_table(
-        table,
-        inputs=names[0],
-        outputs=names[1],
-        derivatives=derivatives,
-        second_derivatives=second,
-        weights=columns.weights,
-        errors=columns.errors,
-        allow_missing=columns.allow_missing,
-    )
+    samples = columns.read(table, pair)
     if samples.n < _FEWEST_ROWS:
         raise Refused(
             f"{table} has {samples.n} rows, too few to train on some and judge by others; give {_FEWEST_ROWS} or more"

@@ -7,40 +7,27 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ._columns import Columns, Table, in_words_of_the_command, with_columns
 from ._ending import Refused, interruptible
 from ._precision import enable_double_precision
 from ._pruning import (
-    AllowMissing,
-    Columns,
-    Derivatives,
-    Errors,
     Floor,
-    Inputs,
     Model,
-    Outputs,
     Overwrite,
-    SecondDerivatives,
     Seed,
-    Table,
-    Weights,
     check_seed,
     in_words_of_pruning,
     read_model_and_table,
 )
 from ._storing import check_keeps, show_and_store
-from ._table import in_words_of_the_command, warnings_as_lines
+from ._table import warnings_as_lines
 
 
+@with_columns
 def shrink(
     model: Model,
     table: Table,
-    inputs: Inputs = None,
-    outputs: Outputs = None,
-    derivatives: Derivatives = None,
-    second_derivatives: SecondDerivatives = None,
-    errors: Errors = None,
-    weights: Weights = None,
-    allow_missing: AllowMissing = False,
+    columns: Columns,
     values: Annotated[float | None, typer.Option("--values", metavar="E", help="Largest 1 − R² of the values.")] = None,
     gradients: Annotated[
         float | None, typer.Option("--gradients", metavar="E", help="Largest 1 − R² of the gradients.")
@@ -70,7 +57,6 @@ def shrink(
 ) -> None:
     """Find the smallest network within a tolerance; store every surrogate on the front, and a report."""
     check_seed(seed)
-    columns = Columns(inputs, outputs, derivatives, second_derivatives, errors, weights, allow_missing)
     enable_double_precision()
     import jax
 

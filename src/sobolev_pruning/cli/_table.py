@@ -120,20 +120,3 @@ def judgement(surrogate, samples, names: tuple[Sequence[str], Sequence[str]]):
         if len(inputs) > _MOST_LISTED:
             table.add_row(f"and {len(inputs) - _MOST_LISTED} derivatives that are better", "", "", "")
     return table
-
-
-_OPTIONS = {
-    "`allow_missing=True`": "--allow-missing",
-    "compute in double precision (`jax_enable_x64`)": "give `fit` --double",
-    **{
-        f"`{name}`": f"--{name.replace('_', '-')}"
-        for name in ("inputs", "outputs", "derivatives", "second_derivatives", "weights", "errors")
-    },
-}
-
-
-def in_words_of_the_command(message: str) -> str:
-    """The library's arguments by the names of the options that set them."""
-    for argument, option in _OPTIONS.items():
-        message = message.replace(argument, option)
-    return message
