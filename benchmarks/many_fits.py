@@ -20,7 +20,7 @@ import optax
 from sobolev_pruning.pruning import significance
 from sobolev_pruning.reference import Samples
 from sobolev_pruning.regions import Box
-from sobolev_pruning.sobolev import SobolevLoss, fit, fit_levenberg_marquardt
+from sobolev_pruning.sobolev import SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
 
 
@@ -55,8 +55,8 @@ def main():
     for done, hidden in enumerate(itertools.islice(widths, options.fits), start=1):
         start = Surrogate(MLP.create([2, *hidden, 1], key=jax.random.key(done)), units)
         if options.method == "adam":
-            recipe = {"steps": 20, "batch_size": 16, "steps_per_chunk": 10, "optimizer": optax.adam(1e-2)}
-            fit(start, samples, SobolevLoss(), key=jax.random.key(1), **recipe)
+            recipe = {"steps": 8, "batch_size": 16, "steps_per_chunk": 8, "optimizer": optax.adam(1e-2)}
+            fit(start, samples, ValueLoss(), key=jax.random.key(1), **recipe)
         elif options.method == "levenberg-marquardt":
             fit_levenberg_marquardt(start, samples, SobolevLoss(), max_steps=5)
         else:

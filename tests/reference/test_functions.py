@@ -227,3 +227,49 @@ def test_bad_arguments_are_named(call, message):
 def test_what_is_no_function_is_refused():
     with pytest.raises(TypeError, match="`function` is ArrayImpl"):
         FunctionReference.over(jnp.ones(3), LOWER, UPPER)
+
+
+def assigning(x):
+    x[0] = 1.0
+    return x
+
+
+UNTRACEABLE = {
+    "NumPy": lambda x: np.sin(x),
+    "math": lambda x: jnp.asarray([math.sin(x[0])]),
+    "a branch": lambda x: x if x[0] > 0 else -x,
+    "float": lambda x: float(x[0]),
+    "a number of steps": lambda x: jnp.zeros(int(x[0])),
+    "a mask": lambda x: x[x > 0],
+    "an index": lambda x: jnp.asarray([np.arange(5.0)[x[0].astype(int)]]),
+    "assignment": assigning,
+    "a string": lambda x: f"{x[0]:.3f}",
+    "a callback": lambda x: jax.pure_callback(np.sin, x, x),
+    "an open loop": lambda x: jax.lax.while_loop(lambda y: y[0] < 9, lambda y: 2 * y + 1, x),
+}
+
+
+@pytest.mark.parametrize("name", UNTRACEABLE)
+def test_what_jax_cannot_trace_or_differentiate_is_sent_to_the_host(name):
+    with pytest.raises(TypeError, match=r"^JAX cannot (trace|differentiate) `function` .*`HostFunction\(function, "):
+        FunctionReference.over(UNTRACEABLE[name], np.zeros(2), np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: [x[0], x[1]], r"returns list for one sample.*`jnp.stack`"),
+        (lambda x: None, "returns NoneType for one sample"),
+        (lambda x: x.astype(int), "returns int.*real floating-point"),
+        (lambda x: jax.lax.complex(x, x), "returns complex.*real floating-point"),
+        (lambda x: x[:0], "returns no number"),
+    ],
+)
+def test_what_a_function_must_return(function, message):
+    with pytest.raises(ValueError, match=message):
+        FunctionReference.over(function, np.zeros(2), np.ones(2))
+
+
+def test_errors_of_a_function_stay_its_own():
+    with pytest.raises(TypeError, match=r"^test_errors.*missing 1 required positional argument"):
+        FunctionReference.over(lambda x, y: x, np.zeros(2), np.ones(2))

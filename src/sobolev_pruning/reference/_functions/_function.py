@@ -1,7 +1,7 @@
 """A differentiable JAX function as the reference model; a trained network is one."""
 
 from collections.abc import Callable
-from typing import final
+from typing import Any, final
 
 import equinox as eqx
 import jax
@@ -33,7 +33,7 @@ class FunctionReference(AbstractReferenceWithTruth):
         cotangents: `None` for whole Jacobians; `Cotangents(k)` for `Samples.vjps` in their place.
 
     Raises:
-        TypeError: the function or the inputs cannot be called.
+        TypeError: the function or the inputs cannot be called; or, when it is used, JAX cannot trace the function.
     """
 
     function: Callable[[Float[Array, " d"]], Float[Array, " m"]]
@@ -66,15 +66,16 @@ class FunctionReference(AbstractReferenceWithTruth):
             cotangents: see the class.
 
         Raises:
+            TypeError: JAX cannot trace the function, or not its derivatives; give it to `HostFunction`.
             ValueError: the box is empty or not finite, or the function returns an array of another rank.
         """
         inputs = UniformBox(lower, upper)
-        if callable(function):
-            y = jax.eval_shape(function, jax.ShapeDtypeStruct(inputs.lower.shape, inputs.lower.dtype))
-            if getattr(y, "shape", None) == ():
-                function = _OneOutput(function)
+        x = jax.ShapeDtypeStruct(inputs.lower.shape, inputs.lower.dtype)
+        if callable(function) and getattr(_traced(function, x), "shape", None) == ():
+            function = _OneOutput(function)
         reference = cls(function, inputs, cotangents)
         _ = reference.dim_out
+        _check_differentiable(function, x)
         return reference
 
     @property
@@ -86,9 +87,17 @@ class FunctionReference(AbstractReferenceWithTruth):
     def dim_out(self) -> int:
         """Number of outputs, m."""
         _ = self.dim_in  # refuses inputs of another rank, by name
-        y = jax.eval_shape(lambda: self.function(self.inputs(jax.random.key(0), 1)[0]))
+        y = _traced(self.function, jax.eval_shape(lambda: self.inputs(jax.random.key(0), 1)[0]))
         if not isinstance(y, jax.ShapeDtypeStruct):
-            raise ValueError(f"`function` returns {type(y).__name__} for one sample; it must be an array, (m,).")
+            hint = " Several numbers become one by `jnp.stack`." if isinstance(y, list | tuple) else ""
+            raise ValueError(f"`function` returns {type(y).__name__} for one sample; it must be an array, (m,).{hint}")
+        if not jnp.issubdtype(y.dtype, jnp.floating):
+            raise ValueError(
+                f"`function` returns {y.dtype} for one sample; it must return real floating-point numbers, or it has "
+                "no derivatives."
+            )
+        if y.shape == (0,):
+            raise ValueError("`function` returns no number for one sample; a reference has at least one output.")
         if len(y.shape) != 1:
             raise ValueError(
                 f"`function` returns shape {y.shape} for one sample; it must be (m,). Wrap a scalar function as "
@@ -153,6 +162,56 @@ class FunctionReference(AbstractReferenceWithTruth):
             return y, dydx, jax.jacfwd(lambda x: self._value_and_jacobian(x)[1])(x)
 
         return Samples(x, *jax.vmap(at_sample)(x))
+
+
+# What JAX raises where a function asks a traced value for its number: NumPy, SciPy and `math`, `float(x)`, `if x > 0`.
+_UNTRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.NonConcreteBooleanIndexError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+_REMEDY = (
+    "Write it with `jax.numpy` and `jax.lax`, or give it to `HostFunction(function, inputs, n_outputs)`, which calls it "
+    "outside of JAX and takes derivatives from you or by differences."
+)
+
+
+def _traced(function: Callable[..., Any], x: Any) -> Any:
+    """Shape and type of what a function of one sample returns.
+
+    Raises:
+        TypeError: JAX cannot trace it.
+    """
+    try:
+        return jax.eval_shape(function, x)
+    except _UNTRACEABLE as error:
+        raise TypeError(
+            f"JAX cannot trace `function` ({type(error).__name__}: {_first_line(error)}). {_REMEDY}"
+        ) from error
+    except TypeError as error:
+        # Assignment into an array, formatting a number, a `range`, a result that is no array. Others are the function's.
+        if not any(word in str(error) for word in ("JAX", "Tracer", "Only integer scalar arrays")):
+            raise
+        raise TypeError(f"JAX cannot trace `function` ({_first_line(error)}). {_REMEDY}") from error
+
+
+def _check_differentiable(function: Callable[..., Any], x: Any) -> None:
+    """Refuse early what has values but no derivatives, such as a callback, or a `while_loop` in reverse.
+
+    Raises:
+        TypeError: it is such a function.
+    """
+    try:
+        jax.eval_shape(lambda x: value_and_jacobian(function, x), x)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise TypeError(
+            f"JAX cannot differentiate `function` ({type(error).__name__}: {_first_line(error)}). {_REMEDY}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0].rstrip(".")[:200]
 
 
 @final
