@@ -15,6 +15,8 @@ import equinox as eqx
 import jax
 
 Sizes = Callable[[Any, Any], dict[str, Any]]
+# Where a field stands: the names and numbers that lead to it.
+Place = tuple[str, ...]
 
 
 @final
@@ -26,32 +28,50 @@ class Guess(enum.Enum):
     ALL = "those of the whole network"
 
 
-def with_sizes_of(old: Any, new: Any, guess: Guess) -> Any:
-    """A copy of `new`, a pytree with the structure of `old` and smaller arrays, whose sizes fit its arrays."""
-    everywhere = _lengths(jax.tree.leaves(old), jax.tree.leaves(new)) if guess is Guess.ALL else {}
+def with_sizes_of(old: Any, new: Any, guess: Guess, stays: frozenset[Place] = frozenset()) -> tuple[Any, list[Place]]:
+    """A copy of `new`, a pytree with the structure of `old` and smaller arrays, whose sizes fit its arrays.
 
-    def sizes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    Args:
+        old: the network as it was.
+        new: the same with smaller arrays.
+        guess: which numbers in fields are taken for sizes.
+        stays: fields that are no sizes.
+
+    Returns:
+        The copy, and the fields that were guessed.
+    """
+    everywhere = _lengths(jax.tree.leaves(old), jax.tree.leaves(new)) if guess is Guess.ALL else {}
+    renewed: list[Place] = []
+
+    def sizes(place: Place, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
         if guess is Guess.NONE:
             return {}
         names = [name for name, value in after.items() if eqx.is_array(value)]
         own = _lengths([before[name] for name in names], [after[name] for name in names])
-        return {
-            name: _renewed(value, own or everywhere) for name, value in after.items() if type(value) in (int, tuple)
+        values = {
+            name: _renewed(value, own or everywhere)
+            for name, value in after.items()
+            if type(value) in (int, tuple) and (*place, name) not in stays
         }
+        values = {name: value for name, value in values.items() if value != after[name]}
+        renewed.extend((*place, name) for name in values)
+        return values
 
-    def walk(old: Any, new: Any) -> Any:
+    def walk(place: Place, old: Any, new: Any) -> Any:
         if isinstance(new, eqx.Module):
-            shrunk = _replaced(new, {name: walk(getattr(old, name), value) for name, value in _fields(new).items()})
+            fields = {name: walk((*place, name), getattr(old, name), value) for name, value in _fields(new).items()}
+            shrunk = _replaced(new, fields)
             known = next((rule(old, shrunk) for cls, rule in _KNOWN.items() if isinstance(new, cls)), {})
-            return _replaced(shrunk, known or sizes(_fields(old), _fields(shrunk)))
+            return _replaced(shrunk, known or sizes(place, _fields(old), _fields(shrunk)))
         # One level of any other container.
         children, tree = jax.tree.flatten(new, is_leaf=lambda node: node is not new)
         if len(children) == 1 and children[0] is new:
             return new
         before = jax.tree.leaves(old, is_leaf=lambda node: node is not old)
-        return jax.tree.unflatten(tree, [walk(a, b) for a, b in zip(before, children, strict=True)])
+        pairs = enumerate(zip(before, children, strict=True))
+        return jax.tree.unflatten(tree, [walk((*place, str(i)), a, b) for i, (a, b) in pairs])
 
-    return walk(old, new)
+    return walk((), old, new), renewed
 
 
 def _lengths(before: list[Any], after: list[Any]) -> dict[int, set[int]]:

@@ -7,9 +7,9 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import PyTree
 
-from ._labels import Axes, Channels, Labels
+from ._labels import Channels, Labels
 from ._program import Call, Traced, trace_network
-from ._rules import propagate
+from ._rules import Body, propagate
 
 
 @final
@@ -42,7 +42,7 @@ class Group:
         mixed_by: where the channels are reduced together, such as by the mean of a layer normalisation, primitive and
             line. If it is empty, a channel whose outgoing weights are zero can be removed without changing the
             function; otherwise removing it changes what the others become. Code that computes with the number of
-            channels itself, such as the scale `1/√d` of attention, is not seen here.
+            channels itself, such as the scale `1/√d` of attention, is not seen here; `prune_groups` refuses it.
     """
 
     size: int
@@ -124,17 +124,17 @@ class Analysis:
 
     Attributes:
         traced: the network as a program.
-        axes: the atoms of every value of it.
+        body: its program with the atoms of every value.
         channels: of those atoms.
     """
 
     traced: Traced
-    axes: list[Axes]
+    body: Body
     channels: Channels
 
     def channels_of(self, value: int) -> list[np.ndarray]:
         """The channel of every entry of every axis of a value."""
-        return [self.channels.of[atoms] for atoms in self.axes[value]]
+        return [self.channels.of[atoms] for atoms in self.body.axes[value]]
 
 
 def analyse(network: PyTree, x: PyTree, call: Call | None) -> Analysis:
@@ -155,11 +155,11 @@ def analyse_traced(traced: Traced) -> Analysis:
                 labels.pin(atoms, "belongs to a parameter that the network does not use")
             elif atoms.size == 1:
                 labels.pin(atoms, "has one entry alone")
-    axes = propagate(labels, program, inputs)
+    body = propagate(labels, program, inputs)
     for number in program.outputs:
-        for atoms in axes[number]:
+        for atoms in body.axes[number]:
             labels.pin(atoms, "is that of an output")
-    return Analysis(traced, axes, labels.resolve())
+    return Analysis(traced, body, labels.resolve())
 
 
 def find_groups(network: PyTree, x: PyTree, *, call: Call | None = None) -> Groups:

@@ -10,7 +10,7 @@ no offsets or blocks.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -39,6 +39,8 @@ class Labels:
     pins: list[tuple[np.ndarray, str]] = field(default_factory=list)
     mixed: list[tuple[np.ndarray, str]] = field(default_factory=list)
     products: list[_Product] = field(default_factory=list)
+    # Programs inside of steps, with their atoms, by the identity of the step.
+    bodies: dict[int, list[Any]] = field(default_factory=dict)
 
     def fresh(self, size: int) -> np.ndarray:
         """Atoms of a new axis."""

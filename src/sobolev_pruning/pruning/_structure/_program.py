@@ -56,6 +56,7 @@ class Program:
     Attributes:
         steps: what is done.
         shapes: of every value.
+        dtypes: of every value.
         constants: values that are known, by number.
         inputs: numbers of the arguments.
         outputs: numbers of the results.
@@ -63,6 +64,7 @@ class Program:
 
     steps: list[Step]
     shapes: list[tuple[int, ...]]
+    dtypes: list[Any]
     constants: dict[int, Any]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -153,15 +155,11 @@ def path_name(path: tuple[Any, ...]) -> str:
 
 def flatten(closed: ClosedJaxpr) -> Program:
     """All calls of a program are written out in their place."""
-    flat = Program([], [], {}, (), ())
-    env = {variable: _new(flat, _shape(variable)) for variable in closed.jaxpr.invars}
+    flat = Program([], [], [], {}, (), ())
+    env = {variable: _new(flat, variable) for variable in closed.jaxpr.invars}
     inputs = tuple(env[variable] for variable in closed.jaxpr.invars)
     outputs = _write_out(flat, closed.jaxpr, closed.consts, env)
-    return Program(flat.steps, flat.shapes, flat.constants, inputs, tuple(outputs))
-
-
-def _shape(atom: Any) -> tuple[int, ...]:
-    return atom.aval.shape
+    return Program(flat.steps, flat.shapes, flat.dtypes, flat.constants, inputs, tuple(outputs))
 
 
 def _value(literal: Any) -> np.ndarray:
@@ -169,13 +167,14 @@ def _value(literal: Any) -> np.ndarray:
     return np.asarray(literal.val, literal.aval.dtype)
 
 
-def _new(flat: Program, shape: Sequence[int]) -> int:
-    flat.shapes.append(tuple(shape))
+def _new(flat: Program, atom: Any) -> int:
+    flat.shapes.append(tuple(atom.aval.shape))
+    flat.dtypes.append(atom.aval.dtype)
     return len(flat.shapes) - 1
 
 
-def _constant(flat: Program, shape: Sequence[int], value: Any) -> int:
-    number = _new(flat, shape)
+def _constant(flat: Program, atom: Any, value: Any) -> int:
+    number = _new(flat, atom)
     flat.constants[number] = value
     return number
 
@@ -185,10 +184,10 @@ def _write_out(
 ) -> list[int]:
     known = dict(env)
     for variable, value in zip(jaxpr.constvars, consts, strict=True):
-        known[variable] = _constant(flat, _shape(variable), value)
+        known[variable] = _constant(flat, variable, value)
 
     def read(atom: Any) -> int:
-        return _constant(flat, _shape(atom), _value(atom)) if isinstance(atom, Literal) else known[atom]
+        return _constant(flat, atom, _value(atom)) if isinstance(atom, Literal) else known[atom]
 
     for eqn in jaxpr.eqns:
         inputs = tuple(map(read, eqn.invars))
@@ -196,7 +195,7 @@ def _write_out(
         # What JAX's own functions consist of has no line of the user's; the call of the function has.
         source = source_info_util.summarize(eqn.source_info) or caller
         if body is None:
-            outputs = [_new(flat, _shape(variable)) for variable in eqn.outvars]
+            outputs = [_new(flat, variable) for variable in eqn.outvars]
             flat.steps.append(Step(eqn.primitive, eqn.params, inputs, tuple(outputs), source))
         else:
             inner, inner_consts = body

@@ -5,8 +5,10 @@ fixes everything that it touches.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import final
 
 import numpy as np
 from jax import lax
@@ -20,7 +22,27 @@ _rules: dict[Primitive, Rule] = {}
 RULES = MappingProxyType(_rules)
 
 
-def propagate(labels: Labels, program: Program, inputs: Sequence[Axes]) -> list[Axes]:
+@final
+@dataclass(frozen=True, eq=False)
+class Body:
+    """A program with the atoms of its values.
+
+    Attributes:
+        program: such as a network, or what a scan repeats.
+        axes: the atoms of every axis of every value.
+        bodies: by the identity of a step, the programs that it runs itself: of a scan one, of a condition its branches.
+    """
+
+    program: Program
+    axes: list[Axes]
+    bodies: Mapping[int, list["Body"]]
+
+    def inside(self, step: Step) -> list["Body"]:
+        """The programs that a step runs."""
+        return self.bodies.get(id(step), [])
+
+
+def propagate(labels: Labels, program: Program, inputs: Sequence[Axes]) -> Body:
     """The atoms of every value of a program, given those of its arguments."""
     axes: list[Axes] = [[] for _ in program.shapes]
     for number, argument in zip(program.inputs, inputs, strict=True):
@@ -34,7 +56,7 @@ def propagate(labels: Labels, program: Program, inputs: Sequence[Axes]) -> list[
         results = rule(labels, step, [axes[i] for i in step.inputs], [program.shapes[i] for i in step.outputs])
         for number, result in zip(step.outputs, results, strict=True):
             axes[number] = result
-    return axes
+    return Body(program, axes, labels.bodies)
 
 
 def pinned_axes(labels: Labels, shape: Sequence[int], reason: str) -> Axes:
@@ -137,7 +159,7 @@ def _pad(labels: Labels, step: Step, operands: list[Axes], shapes: list[tuple[in
             axes.append(labels.fresh(size))
             labels.pin(axes[-1], f"comes from {step.name}")
         else:
-            axes.append(np.concatenate([labels.fresh(low), atoms, labels.fresh(high)]))
+            axes.append(np.concatenate([labels.fresh(int(low)), atoms, labels.fresh(int(high))]))
     return [axes]
 
 
@@ -286,31 +308,36 @@ def _convolution(labels: Labels, step: Step, operands: list[Axes], shapes: list[
     return [result]
 
 
+def scan_counts(step: Step) -> tuple[int, int]:
+    """How many operands of a scan are the same in all its steps, and how many are carried from one to the next."""
+    return step.params["num_consts"], step.params["num_carry"]
+
+
 def _scan(labels: Labels, step: Step, operands: list[Axes], shapes: list[tuple[int, ...]]) -> list[Axes]:
     """What is carried has the same channels in every step; the axis of the steps is fixed."""
     params, body = step.params, flatten(step.params["jaxpr"])
-    n_fixed = params["num_consts"] + params["num_carry"]
+    n_consts, n_carry = scan_counts(step)
+    n_fixed = n_consts + n_carry
     for operand in operands[n_fixed:]:
         labels.pin(operand[0], f"counts the steps of {step.name}")
     inputs = operands[:n_fixed] + [operand[1:] for operand in operands[n_fixed:]]
-    axes = propagate(labels, body, inputs)
-    results = [axes[i] for i in body.outputs]
-    carried = inputs[params["num_consts"] : n_fixed]
+    inside = propagate(labels, body, inputs)
+    labels.bodies[id(step)] = [inside]
+    results = [inside.axes[i] for i in body.outputs]
+    carried = inputs[n_consts:n_fixed]
     for before, after in zip(carried, results, strict=False):
         for first, second in zip(before, after, strict=True):
             labels.join(first, second)
-    stacked = results[params["num_carry"] :]
+    stacked = results[n_carry:]
     counts = f"counts the steps of {step.name}"
-    return results[: params["num_carry"]] + [pinned_axes(labels, [params["length"]], counts) + s for s in stacked]
+    return results[:n_carry] + [pinned_axes(labels, [params["length"]], counts) + s for s in stacked]
 
 
 def _cond(labels: Labels, step: Step, operands: list[Axes], shapes: list[tuple[int, ...]]) -> list[Axes]:
     """All branches return the same channels."""
-    results = []
-    for branch in step.params["branches"]:
-        body = flatten(branch)
-        axes = propagate(labels, body, operands[1:])
-        results.append([axes[i] for i in body.outputs])
+    inside = [propagate(labels, flatten(branch), operands[1:]) for branch in step.params["branches"]]
+    labels.bodies[id(step)] = inside
+    results = [[body.axes[i] for i in body.program.outputs] for body in inside]
     for other in results[1:]:
         for first, second in zip(results[0], other, strict=True):
             for a, b in zip(first, second, strict=True):
@@ -336,6 +363,9 @@ _ENTRYWISE = (
 _register(_entrywise, *(getattr(lax, f"{name}_p") for name in _ENTRYWISE))
 _register(_entrywise, primitives.add_jaxvals_p, primitives.copy_p, primitives.name_p)
 _register(_passed, lax.optimization_barrier_p)
+ENTRYWISE = frozenset(_rules)
+"""What treats every entry by itself, so that it does the same to fewer of them."""
+
 _register(_broadcast, lax.broadcast_in_dim_p)
 _register(_transpose, lax.transpose_p)
 _register(_squeeze, lax.squeeze_p)
