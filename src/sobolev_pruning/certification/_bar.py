@@ -23,10 +23,10 @@ class CertificationBar:
 
     def __init__(self, console: Console, budget: str) -> None:
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=16),
-            TextColumn(f"{{task.percentage:>3.0f}} % of {budget}"),
-            TextColumn("{task.fields[found]}"),
+            TextColumn(f"{{task.percentage:>3.0f}} % of {budget}", markup=False),
+            TextColumn("{task.fields[found]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             transient=True,

@@ -1,10 +1,15 @@
-"""A certificate as tables for the terminal."""
+"""A certificate as tables for the terminal.
+
+What names of a user stand in is `Text`, since Rich would read `cost[/kg]` as markup.
+"""
 
 import math
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
+from .._reading import brief
 from ..surrogate import Bound, Certificate, Claim, Verdict
 
 _STYLES = {Verdict.PROVED: "green", Verdict.REFUTED: "red", Verdict.UNDECIDED: "yellow"}
@@ -22,7 +27,7 @@ def tables(certificate: Certificate) -> list[Table]:
         for i in range(d):
             _add(ranges, f"∂y{k}/∂x{i}", certificate.gradients[k][i])
         ranges.add_row(
-            f"|∇y{k}|",
+            Text(brief(f"|∇y{k}|")),
             f"≤ {_up(certificate.lipschitz[k].upper)}",
             f"≥ {_short(certificate.lipschitz[k].most)}",
             "",
@@ -33,7 +38,7 @@ def tables(certificate: Certificate) -> list[Table]:
             _add(ranges, f"curvature of y{k}", certificate.curvature[k])
     found = [ranges, _verdicts(certificate)]
     for name, difference in certificate.differences.items():
-        table = Table(title=f"Largest difference to {name}", title_justify="left", box=SIMPLE_HEAD)
+        table = Table(title=Text(f"Largest difference to {brief(name)}"), title_justify="left", box=SIMPLE_HEAD)
         table.add_column("quantity", no_wrap=True)
         for heading in ("guaranteed", "found"):
             table.add_column(heading, justify="right", no_wrap=True)
@@ -55,12 +60,12 @@ def _verdicts(certificate: Certificate) -> Table:
         if certificate.convex:
             claims += [*certificate.convex_in[k], certificate.convex[k]]
         for claim in claims:
-            table.add_row(claim.statement, _verdict(claim), _place(claim))
+            table.add_row(Text(brief(claim.statement)), _verdict(claim), _place(claim))
     return table
 
 
-def _verdict(claim: Claim) -> str:
-    return f"[{_STYLES[claim.verdict]}]{claim.verdict.value}[/]"
+def _verdict(claim: Claim) -> Text:
+    return Text(claim.verdict.value, _STYLES[claim.verdict])
 
 
 def _place(claim: Claim) -> str:
@@ -70,15 +75,15 @@ def _place(claim: Claim) -> str:
 def _add(table: Table, name: str, bound: Bound) -> None:
     excess = f"{bound.excess:.3f}" if math.isfinite(bound.excess) else ""
     table.add_row(
-        name,
-        f"[{_down(bound.lower)}, {_up(bound.upper)}]".replace("[", r"\["),
-        f"[{_short(bound.least)}, {_short(bound.most)}]".replace("[", r"\["),
+        Text(brief(name)),
+        Text(f"[{_down(bound.lower)}, {_up(bound.upper)}]"),
+        Text(f"[{_short(bound.least)}, {_short(bound.most)}]"),
         excess,
     )
 
 
 def _add_error(table: Table, name: str, bound: Bound) -> None:
-    table.add_row(name, f"≤ {_up(bound.magnitude)}", f"≥ {_short(bound.found)}")
+    table.add_row(Text(brief(name)), f"≤ {_up(bound.magnitude)}", f"≥ {_short(bound.found)}")
 
 
 def _short(x: float) -> str:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from .._files import write_whole
 from .._reading import shown
 from ._ending import Refused
 from ._precision import enable_double_precision
 from ._storing import check_outputs, check_writable, show_and_store
+from ._terminal import terminal
 
 
 def certify(
@@ -49,7 +49,7 @@ def certify(
     from ..certification import certify as prove
     from ..surrogate import SurrogateChangedError, load, save, store_certificate
 
-    console = Console(stderr=True, highlight=False)
+    console = terminal(stderr=True)
     seconds = _seconds(budget)
     inputs = {"MODEL": model, "--region": Path(region), "--against": against}
     check_outputs({"--output": output}, inputs, overwrite=overwrite, lost="certificate")
@@ -75,7 +75,7 @@ def certify(
 
     def show() -> None:
         for table in tables(certificate):
-            Console(highlight=False).print(table)
+            terminal().print(table)
 
     results: dict[Path, Callable[[Path], object]] = {model: put}
     if output is not None:

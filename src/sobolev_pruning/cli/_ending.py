@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import NoReturn, final
 
 from .._files import remove_drafts
+from .._reading import brief
+
+# The longest of our own messages have some 400 characters, and a path may have a thousand.
+_LONGEST = 2000
 
 
 @final
@@ -23,8 +27,8 @@ class Failed(Exception):
 
 
 def say(message: str, status: int) -> int:
-    """Print one line on standard error; returns the status."""
-    print(f"sobolev-pruning: {' '.join(message.split())}", file=sys.stderr)
+    """Print one line on standard error, however long or strange the message is; returns the status."""
+    print(f"sobolev-pruning: {brief(message, _LONGEST)}", file=sys.stderr)
     return status
 
 

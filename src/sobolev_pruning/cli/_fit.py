@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ._columns import Columns, Table, in_words_of_the_command, with_columns
 from ._ending import Failed, Refused, interruptible
@@ -20,6 +19,7 @@ from ._table import (
     names_of,
     warnings_as_lines,
 )
+from ._terminal import terminal
 
 
 @with_columns
@@ -73,7 +73,7 @@ def fit(
     from ..surrogate import MLP, Normalisation, Surrogate, save
 
     begin = time.perf_counter()
-    console = Console(stderr=True, highlight=False)
+    console = terminal(stderr=True)
     split_key, network_key, fit_key = jax.random.split(jax.random.key(seed), 3)
     dtype = jnp.float64 if double else jnp.float32
     try:
@@ -108,7 +108,7 @@ def fit(
     if onnx is not None:
         results[onnx] = lambda path: export_onnx(surrogate, path)
     show_and_store(
-        lambda: Console(highlight=False).print(judged),
+        lambda: terminal().print(judged),
         results,
         lambda places: (
             f"{surrogate.network.n_parameters} parameters, {time.perf_counter() - begin:.0f} s. Stored in {places}"

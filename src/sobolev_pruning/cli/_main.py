@@ -13,6 +13,7 @@ from ._fit import fit
 from ._prune import prune
 from ._run import run
 from ._shrink import shrink
+from ._terminal import accept_any_text
 
 app = typer.Typer(
     name="sobolev-pruning",
@@ -44,6 +45,7 @@ for _command in (run, fit, prune, shrink, certify):
 
 def main() -> None:
     """Entry point: one line on standard error for what goes wrong, never a traceback for bad input."""
+    accept_any_text()
     try:
         app(prog_name="sobolev-pruning", standalone_mode=False)
         status = 0

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ._columns import Columns, Table, in_words_of_the_command, with_columns
 from ._ending import Refused, interruptible
@@ -20,6 +19,7 @@ from ._pruning import (
 )
 from ._storing import check_outputs, show_and_store
 from ._table import judgement, warnings_as_lines
+from ._terminal import terminal
 
 
 @with_columns
@@ -53,7 +53,7 @@ def prune(
     from ..sobolev import Silent
     from ..surrogate import save
 
-    console = Console(stderr=True, highlight=False)
+    console = terminal(stderr=True)
     split_key, key = jax.random.split(jax.random.key(seed))
     try:
         surrogate, samples, names = read_model_and_table(model, table, columns)
@@ -78,7 +78,7 @@ def prune(
         raise Refused(in_words_of_pruning(in_words_of_the_command(str(error)))) from None
     widths = ["-".join(map(str, s.network.widths)) for s in (surrogate, pruned)]
     show_and_store(
-        lambda: Console(highlight=False).print(judged),
+        lambda: terminal().print(judged),
         {output: lambda path: save(pruned, path)},
         lambda places: f"{widths[0]} to {widths[1]}, {pruned.network.n_parameters} parameters. Stored in {places}",
         overwrite=overwrite,

@@ -10,6 +10,7 @@ from rich.console import Console
 from .._files import in_words
 from ._ending import Failed, Refused, interruptible
 from ._storing import check_keeps
+from ._terminal import terminal
 
 _STUDIES = ("bachelier",)
 
@@ -36,7 +37,7 @@ def run(
     from ..sobolev import DivergedError, ProgressBar
     from ..study import ConfigError, RunExistsError, StudyConfig, contents_of_run, run_bachelier, tables
 
-    console = Console(stderr=True, highlight=False)
+    console = terminal(stderr=True)
     output = Path("runs") / study if output is None else output
     try:
         chosen = StudyConfig() if config is None else StudyConfig.from_toml(config)
@@ -56,7 +57,7 @@ def run(
     moved = summary.get("moved")
     where = output if moved is None else Path(moved["to"])
     for table in tables(summary):
-        Console(highlight=False).print(table)
+        terminal().print(table)
     print(f"{summary['seconds']:.0f} s. Report: {where / 'report.html'}")
     if moved is not None:
         raise Failed(f"{in_words(moved['reason'])}; the run was stored in {where} instead")

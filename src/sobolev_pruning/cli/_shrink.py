@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ._columns import Columns, Table, in_words_of_the_command, with_columns
 from ._ending import Refused, interruptible
@@ -21,6 +20,7 @@ from ._pruning import (
 )
 from ._storing import check_keeps, show_and_store
 from ._table import warnings_as_lines
+from ._terminal import terminal
 
 
 @with_columns
@@ -66,7 +66,7 @@ def shrink(
     from ..study import check_front_folder, files_of_front, write_front
 
     begin = time.perf_counter()
-    console = Console(stderr=True, highlight=False)
+    console = terminal(stderr=True)
     try:
         tolerance = Tolerance(values, gradients, curvature, largest_value, largest_gradient, largest_curvature)
         surrogate, samples, _ = read_model_and_table(model, table, columns)

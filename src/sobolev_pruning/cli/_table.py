@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from .._reading import brief, shown
 from ._ending import Failed, Refused
 
 FIRST, SECOND = "d{output}/d{input}", "d2{output}/d{input}d{other}"
@@ -17,10 +18,13 @@ FIRST, SECOND = "d{output}/d{input}", "d2{output}/d{input}d{other}"
 
 def names_of(option: str, text: str) -> list[str]:
     """Columns, separated by commas; a comma of a name stands in quotation marks, as it does in the table."""
-    (names,) = csv.reader([text], skipinitialspace=True)
+    try:
+        (names,) = csv.reader([text], skipinitialspace=True)
+    except (csv.Error, ValueError):  # such as more than one line
+        names = [""]
     names = [name.strip() for name in names]
     if not all(names):
-        raise Refused(f"{option} is {text!r}; give columns of the table, separated by commas")
+        raise Refused(f"{option} is {shown(text)}; give columns of the table, separated by commas")
     return names
 
 
@@ -103,9 +107,9 @@ def judgement(surrogate, samples, names: tuple[Sequence[str], Sequence[str]]):
     def add(name: str, errors, place) -> None:
         r2, rmse, largest = (float(part[place]) for part in (errors.r2, errors.rmse, errors.max_error))
         # Values that do not vary, such as those of one row, leave an R² undefined.
-        shown = f"{r2:.7f}" if np.isfinite(r2) else "–"
-        cells = ("–", "–", "–") if np.isnan(r2) else (shown, f"{rmse:.3g}", f"{largest:.3g}")
-        table.add_row(escape(name), *cells)
+        explained = f"{r2:.7f}" if np.isfinite(r2) else "–"
+        cells = ("–", "–", "–") if np.isnan(r2) else (explained, f"{rmse:.3g}", f"{largest:.3g}")
+        table.add_row(Text(brief(name)), *cells)
 
     inputs, outputs = names
     for k, output in enumerate(outputs):

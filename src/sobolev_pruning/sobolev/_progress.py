@@ -64,10 +64,10 @@ class ProgressBar:
     def start(self, title: str, n_steps: int) -> None:
         """Draw an empty bar."""
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=16),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}"),
+            TextColumn("loss {task.fields[loss]}", markup=False),
             _Rate(),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=self._console,
