@@ -11,7 +11,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from sobolev_pruning.reference import FunctionReference, Samples
-from sobolev_pruning.sobolev import AbstractLoss, DivergedError, SobolevLoss, ValueLoss, fit_levenberg_marquardt
+from sobolev_pruning.sobolev import AbstractLoss, NotFiniteError, SobolevLoss, ValueLoss, fit_levenberg_marquardt
 from sobolev_pruning.sobolev._normal_equations import LeastSquares, cut
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
 
@@ -132,12 +132,10 @@ def test_labels_that_are_nan_stop_the_fit(start, data, bad):
 
     poisoned = eqx.tree_at(where, data, where(data).at[3].set(jnp.nan))
     recorder = Recorder()
-    with pytest.raises(DivergedError, match="step 0") as caught:
+    with pytest.raises(NotFiniteError, match=r"^1 of \d+ samples are not finite .* row 3, at x = ") as caught:
         fit_levenberg_marquardt(start, poisoned, SobolevLoss(), progress=recorder)
     assert caught.value.losses.size == 0
-    for a, b in zip(jax.tree.leaves(caught.value.surrogate.network), jax.tree.leaves(start.network), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert recorder.told[-1] == "stop"
+    assert recorder.told == [], "before anything begins"
 
 
 def test_an_interruption_stops_the_reporter(start, data):

@@ -19,7 +19,7 @@ from ..reference import (
     Samples,
 )
 from ..regions import TrustRegions
-from ..sobolev import DivergedError, SobolevLoss, ValueLoss, redrawn
+from ..sobolev import DivergedError, NotFiniteError, SobolevLoss, ValueLoss, check_samples, redrawn
 from ..surrogate import MLP, Normalisation, Surrogate
 from ._criteria import AbstractCriterion, IntervalSignificance
 from ._fine_tuning import FineTuning, Refit
@@ -127,6 +127,7 @@ class Trials:
         Raises:
             ValueError: the tolerance is missed by the original network already, or bounds what has no labels; too few
                 held-out samples; or network and reference have other dimensions.
+            NotFiniteError: samples are NaN or infinite in what is learned or judged by.
             TypeError: something is of another type.
         """
         if tolerance is not None and not isinstance(tolerance, Tolerance):
@@ -165,6 +166,12 @@ class Trials:
             x_key,
             _N_UNITS,
         )
+        bounded = " ".join({} if tolerance is None else tolerance.bounds)
+        needed = ["inputs", "values"] + ["gradients"] * (fine_tuning is None or "gradient" in bounded)
+        needed += ["curvature"] * ("curvature" in bounded)
+        judged_by = (self._held_out,) if self._wide is None else (self._held_out, self._wide)
+        for samples, what in ((drawn, "samples to train on"), *((s, "samples to judge by") for s in judged_by)):
+            check_samples(samples, what, tuple(needed))
         if isinstance(network, MLP):
             network = Surrogate(network, Normalisation.from_samples(drawn))
         elif not isinstance(network, Surrogate):
@@ -226,6 +233,8 @@ class Trials:
                 start = redrawn(surrogate, start_key)
             try:
                 found = self.judged(fine_tuning(start, self._reference, key=key))
+            except NotFiniteError:
+                raise  # another network would meet the same labels
             except DivergedError:
                 found = Candidate(start, SurrogateErrors.failed(), False)
             helped = best is None or self._excess(found) < _WORTHWHILE * self._excess(best)

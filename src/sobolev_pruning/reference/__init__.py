@@ -1,5 +1,6 @@
 """Reference models: what a surrogate learns from. Knows nothing of networks or training."""
 
+from ._data._checks import without_unknown
 from ._data._dataset import DataSet
 from ._data._mapped import MappedDataSet
 from ._data._points import read_points
@@ -200,6 +201,7 @@ __all__ = [
     "table_columns",
     "vjps",
     "wing_weight",
+    "without_unknown",
     "worst_of_call",
     "worst_of_put",
 ]

@@ -8,6 +8,7 @@ from ._gauss_newton import fit_gauss_newton
 from ._history import CollapsedWarning, DivergedError, Failure, FitResult, History
 from ._levenberg_marquardt import fit_levenberg_marquardt
 from ._loss import AbstractLoss, SobolevLoss, ValueLoss
+from ._not_finite import NotFiniteError, check_samples
 from ._progress import ProgressBar, ProgressReporter, Silent
 from ._restarts import redrawn
 from ._seeds import FitResults, fit_seeds
@@ -28,12 +29,14 @@ __all__ = [
     "LabelNoise",
     "LabelScale",
     "NoisyCurvatureWarning",
+    "NotFiniteError",
     "ProgressBar",
     "ProgressReporter",
     "Silent",
     "SobolevLoss",
     "ValueLoss",
     "Whitened",
+    "check_samples",
     "fit",
     "fit_gauss_newton",
     "fit_levenberg_marquardt",

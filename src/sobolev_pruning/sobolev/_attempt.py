@@ -11,9 +11,10 @@ from ..surrogate import MLP, Surrogate
 from ._checkpoints import Store
 from ._course import Course
 from ._history import Failure
+from ._not_finite import Suspects
 from ._progress import ProgressReporter
 from ._sharding import everywhere, here
-from ._steps import Task, run_chunk
+from ._steps import Task, draw_batch, run_chunk
 
 
 def run_attempt(
@@ -27,6 +28,7 @@ def run_attempt(
     is_collapsed: Callable[[MLP], bool],
     look_halfway: bool,
     on_chunk: Callable[[int, Surrogate], None] | None,
+    suspects: Suspects,
     store: Store | None,
     reporter: ProgressReporter,
     title: str,
@@ -43,12 +45,16 @@ def run_attempt(
         is_collapsed: whether a network has become constant though it should not.
         look_halfway: whether that is asked after half of the steps as well, so that the other half is not wasted.
         on_chunk: called after every chunk.
+        suspects: the labels, looked at where a loss is not finite.
         store: of the checkpoints.
         reporter: of the progress.
         title: of the attempt.
 
     Returns:
         Where the attempt has come, and why it is to be given up, if it is.
+
+    Raises:
+        NotFiniteError: the labels of a step are to blame, so that another attempt would not help.
     """
     mesh = task.mesh
     if metrics_of is not None and not course.watch.evaluated:
@@ -67,6 +73,12 @@ def run_attempt(
             bad = np.flatnonzero(~np.asarray(told.finite))
             if bad.size:
                 course = course.after(local, jax.tree.map(operator.itemgetter(slice(bad[0])), told))
+                step_key = keys[course.step]
+                batch = draw_batch(task.reference, task.loss, task.units, step_key, task.batch_size)
+                before = with_params(surrogate, local.params, task)
+                losses = course.history().losses
+                loss_key = jax.random.fold_in(step_key, 1)
+                suspects.check_step(batch, step_key, loss_key, task.loss, course.step, before, losses)
                 return course, Failure(course.attempt, course.step, "diverged")
             course = course.after(local, told)
             reporter.update(course.step, course.losses[-1])

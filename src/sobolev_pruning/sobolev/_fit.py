@@ -21,6 +21,7 @@ from ._course import Course
 from ._fingerprint import fingerprint, shared
 from ._history import CollapsedWarning, DivergedError, Failure, FitResult
 from ._loss import AbstractLoss
+from ._not_finite import Suspects
 from ._progress import ProgressReporter, Silent
 from ._restarts import Vitality, redrawn
 from ._sharding import checked_mesh
@@ -90,8 +91,10 @@ def fit(
         ValueError: a number out of range, a reference of other dimensions, labels that the loss needs and the
             reference lacks, or checkpoints of another fit.
         OSError: checkpoints cannot be written, or another fit is using their folder; nothing has been trained then.
-        DivergedError: the loss or an update was not finite in the last attempt; the error carries the last good
-            parameters.
+        NotFiniteError: labels that the loss needs are NaN or infinite; the error has how many, the first input, where,
+            and the last good parameters.
+        DivergedError: the loss or an update was not finite in the last attempt, with labels that are; the error carries
+            the last good parameters.
 
     Warns:
         CollapsedWarning: the network of the last attempt is constant although its labels are not.
@@ -111,6 +114,7 @@ def fit(
     if not 0 <= restarts <= _MOST_RESTARTS:
         raise ValueError(f"`restarts` is {restarts}; it must be from 0 to {_MOST_RESTARTS}.")
     optimizer = shared(optimizer, surrogate.network)
+    suspects = Suspects(reference, loss, surrogate)
     evaluation_key = jax.random.fold_in(key, EVALUATION_KEY)
     reporter: ProgressReporter = Silent() if progress is None or jax.process_index() > 0 else progress
 
@@ -121,7 +125,9 @@ def fit(
             network_key, batch_key = jax.random.split(jax.random.fold_in(key, attempt))
             start = redrawn(surrogate, network_key)
         calibration_key, batch_key = jax.random.split(batch_key)
-        calibrated = loss.calibrate(draw_batch(reference, loss, start.normalisation, calibration_key, batch_size))
+        first = draw_batch(reference, loss, start.normalisation, calibration_key, batch_size)
+        suspects.check_first(first, calibration_key, batch_key)
+        calibrated = loss.calibrate(first)
         static = eqx.filter(start.network, eqx.is_inexact_array, inverse=True)
         task = Task(reference, calibrated, start.normalisation, static, optimizer, batch_size, clip_norm, mesh)
         weights = Weights.start(start.network, optimizer)
@@ -160,6 +166,7 @@ def fit(
                 is_collapsed=lambda network: vitality().is_collapsed(network),
                 look_halfway=course.attempt < restarts,
                 on_chunk=on_chunk,
+                suspects=suspects,
                 store=store,
                 reporter=reporter,
                 title=title if course.attempt == 0 else f"{title}, attempt {course.attempt + 1}",

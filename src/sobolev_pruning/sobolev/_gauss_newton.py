@@ -5,7 +5,7 @@ its own samples and no sample is used twice, so N grows with the time that is sp
 the normal equations of the same samples, so the curvature comes from a part of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import equinox as eqx
 import jax
@@ -16,10 +16,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._programs import limit_programs
 from ..reference import AbstractReferenceModel, Samples
 from ..surrogate import MLP, Normalisation, Surrogate
-from ._fit import DivergedError, FitResult
+from ._history import DivergedError, FitResult
 from ._levenberg_marquardt import check_size, damped_step
 from ._loss import AbstractLoss
 from ._normal_equations import NormalEquations, as_dtype, block_size, residuals_and_jacobian, unravelled
+from ._not_finite import Suspects
 from ._progress import ProgressReporter, Silent
 
 # Samples that share one evaluation of the gradient at most, and blocks of a step at least: their scatter tells how
@@ -28,6 +29,7 @@ _GRADIENT_BLOCK = 8192
 _FEWEST_BLOCKS = 8
 # One sample in so many gives curvature.
 _CURVATURE_SHARE = 32
+_REMEDY = "Start nearer to the solution, draw more samples in a step, or raise `damping`."
 # A fresh loss that many standard errors above the last one takes the step back.
 _LIMIT = 6.0
 
@@ -82,7 +84,9 @@ def fit_gauss_newton(
 
     Raises:
         ValueError: a number out of range, a reference of other dimensions, or a network too large for its curvature.
-        DivergedError: the loss or its derivative is not finite.
+        NotFiniteError: labels that the loss needs are NaN or infinite; the error has how many, the first input, and
+            where.
+        DivergedError: the loss or its derivative is not finite, with labels that are.
 
     References: L. Ljung, T. Söderström, *Theory and Practice of Recursive Identification* (1983), section 3.4;
     S. Amari, *Natural gradient works efficiently in learning*, Neural Computation 10 (1998); weights that grow with the
@@ -110,6 +114,8 @@ def fit_gauss_newton(
     calibration_key, key = jax.random.split(key)
     size = min(-(-samples_per_step // _FEWEST_BLOCKS), _GRADIENT_BLOCK)
     batch = _draw(reference, loss, units, calibration_key, min(samples_per_step, _GRADIENT_BLOCK), dtype)
+    suspects = Suspects(reference, as_dtype(loss, dtype), surrogate)
+    suspects.check_first(batch, calibration_key, key)
     loss = as_dtype(loss, dtype).calibrate(batch)
     out = jax.eval_shape(loss.residuals, network, batch, key=key)
     small = block_size(size, network.n_parameters, out.shape[1], dtype.itemsize)
@@ -142,7 +148,11 @@ def fit_gauss_newton(
             gradient = np.asarray(gradients, np.float64).mean(axis=0) / size
             fresh = np.asarray(matrix, np.float64) / (small * n_small)
             if not all(np.all(np.isfinite(part)) for part in (means, gradient, fresh)):
-                raise DivergedError(step, completed(trusted), np.array(losses))
+                before = completed(theta)
+                for sample_key, loss_key, n in _drawn(step_key, (size, means.size), (small, n_small)):
+                    batch = _draw(reference, loss, units, sample_key, n, dtype)
+                    suspects.check_step(batch, sample_key, loss_key, loss, step, before, np.array(losses))
+                raise DivergedError(step, completed(trusted), np.array(losses), remedy=_REMEDY)
             losses.append(now[0])
             if last is not None and now[0] - last[0] > _LIMIT * np.hypot(now[1], last[1]) + 0.01 * last[0]:
                 theta, curvature, weight_steps, damping = trusted, np.zeros_like(curvature), 0, 10 * damping
@@ -164,6 +174,16 @@ def fit_gauss_newton(
     finally:
         reporter.stop()
     return FitResult(completed(theta), np.array(losses))
+
+
+def _drawn(
+    key: PRNGKeyArray, gradient_blocks: tuple[int, int], curvature_blocks: tuple[int, int]
+) -> Iterator[tuple[PRNGKeyArray, PRNGKeyArray, int]]:
+    """Keys of the samples and of the loss, and the number of samples, of every block that `_sums` draws."""
+    for part_key, (n, count) in zip(jax.random.split(key), (gradient_blocks, curvature_blocks), strict=True):
+        for block_key in jax.random.split(part_key, count):
+            sample_key, loss_key = jax.random.split(block_key)
+            yield sample_key, loss_key, n
 
 
 def _draw(

@@ -35,11 +35,18 @@ class DivergedError(ArithmeticError):
         failures: every attempt.
     """
 
-    def __init__(self, step: int, surrogate: Surrogate, losses: np.ndarray, failures: tuple[Failure, ...] = ()) -> None:
+    def __init__(
+        self,
+        step: int,
+        surrogate: Surrogate,
+        losses: np.ndarray,
+        failures: tuple[Failure, ...] = (),
+        remedy: str = "Lower the learning rate, or bound the gradients by `clip_norm`.",
+    ) -> None:
         again = f" So ended the last of {len(failures)} attempts." if len(failures) > 1 else ""
         super().__init__(
             f"training diverged: the loss or its gradient is not finite at step {step}. The parameters before that "
-            "step are kept in `.surrogate`. Lower the learning rate, or look for labels that are not finite." + again
+            f"step are kept in `.surrogate`. The labels of that step are not the cause. {remedy}{again}"
         )
         self.step = step
         self.surrogate = surrogate

@@ -13,11 +13,12 @@ import scipy.linalg
 from jaxtyping import Float, PRNGKeyArray
 
 from .._programs import limit_programs
-from ..reference import Samples
+from ..reference import Samples, without_unknown
 from ..surrogate import MLP, Surrogate
 from ._history import DivergedError, FitResult
 from ._loss import AbstractLoss
-from ._normal_equations import LeastSquares, NormalEquations
+from ._normal_equations import LeastSquares, NormalEquations, as_dtype, double_precision
+from ._not_finite import Suspects, check_samples
 from ._progress import ProgressReporter, Silent
 from ._start import as_surrogate
 
@@ -26,6 +27,7 @@ _MOST_BYTES = 2**31
 _RACE_STEPS = 40
 _RACE_SAMPLES = 4096
 _FIRST_DAMPING = 1.0
+_REMEDY = "The network itself is not finite where it starts: draw another, or look at its units and activation."
 # Steps that short change nothing in double precision.
 _LARGEST_DAMPING = 1e16
 
@@ -81,7 +83,9 @@ def fit_levenberg_marquardt(
     Raises:
         ValueError: a number out of range, samples of other dimensions, several starts without a key, or normal
             equations of more than 2 GiB.
-        DivergedError: the loss or its derivative is not finite at the start.
+        NotFiniteError: samples that the loss needs are NaN or infinite; the error has how many, the first input, and
+            where.
+        DivergedError: the loss or its derivative is not finite at the start, with samples that are.
 
     References: K. Levenberg (1944), D. Marquardt (1963); damping by the gain ratio, H. B. Nielsen, *Damping parameter
     in Marquardt's method*, IMM-REP-1999-05.
@@ -100,6 +104,9 @@ def fit_levenberg_marquardt(
     if starts > 1 and key is None:
         raise ValueError(f"`key` is None, but `starts` is {starts}: give the random key that draws the other starts.")
     limit_programs()
+    # A label of weight zero may be anything, and NaN times zero would still be NaN.
+    samples = without_unknown(samples)
+    check_samples(samples, "samples", ("inputs", "values"))
     surrogate = as_surrogate(surrogate, samples, jax.random.key(0))
     network = surrogate.network
     shape = (samples.x.shape[1], samples.y.shape[1])
@@ -110,7 +117,11 @@ def fit_levenberg_marquardt(
         )
     check_size(network)
     start_key, loss_key = (None, None) if key is None else jax.random.split(key)
-    problem = LeastSquares(network, surrogate.normalisation.normalise(samples), loss, loss_key, ridge)
+    batch = surrogate.normalisation.normalise(samples)
+    with double_precision():
+        wide = as_dtype((loss, surrogate, batch), np.float64)
+        Suspects(None, wide[0], wide[1]).check_first(wide[2], samples, loss_key)
+    problem = LeastSquares(network, batch, loss, loss_key, ridge)
 
     def completed(theta: Float[np.ndarray, " p"]) -> Surrogate:
         return Surrogate(problem.network(theta), surrogate.normalisation, surrogate.provenance)
@@ -124,7 +135,7 @@ def fit_levenberg_marquardt(
             theta = _best_of(problem, theta, _further_starts(problem, network, start_key, starts - 1))
         descent = _Descent(problem, theta)
         if not descent.equations.is_finite:
-            raise DivergedError(0, completed(theta), np.array(losses))
+            raise DivergedError(0, completed(theta), np.array(losses), remedy=_REMEDY)
         for n_steps in range(1, max_steps + 1):
             descent.step(tolerance)
             losses.append(descent.equations.loss)

@@ -21,6 +21,7 @@ from ._fingerprint import shared
 from ._fit import EVALUATION_KEY, VITALITY_KEY
 from ._history import Failure, FitResult
 from ._loss import AbstractLoss
+from ._not_finite import Suspects
 from ._progress import ProgressReporter, Silent
 from ._restarts import Vitality, redrawn
 from ._steps import Task, Weights, draw_batch, run_chunk_of_seeds
@@ -106,6 +107,7 @@ def fit_seeds(
 
     Raises:
         ValueError: see `fit`; or there are no keys.
+        NotFiniteError: labels of any seed are NaN or infinite, see `fit`.
     """
     limit_programs()
     reference = as_reference(reference)
@@ -116,12 +118,15 @@ def fit_seeds(
         raise ValueError("`keys` holds no seed; give one key for each, such as `jax.random.split(key, 5)`.")
     optimizer = shared(optimizer, surrogate.network)
     units = surrogate.normalisation
+    suspects = Suspects(reference, loss, surrogate)
     courses, batch_keys = [], []
     for key in keys:
         network_key, batch_key = jax.random.split(key)
         start = redrawn(surrogate, network_key)
         calibration_key, steps_key = jax.random.split(batch_key)
-        calibrated = loss.calibrate(draw_batch(reference, loss, units, calibration_key, batch_size))
+        first = draw_batch(reference, loss, units, calibration_key, batch_size)
+        suspects.check_first(first, calibration_key, steps_key)
+        calibrated = loss.calibrate(first)
         weights = Weights.start(start.network, optimizer)
         courses.append(Course(0, 0, weights, calibrated, steps_key, (), (), Watch(None), ()))
         batch_keys.append(batch_key)
@@ -136,6 +141,11 @@ def fit_seeds(
         metrics_of = as_metrics(evaluation, course.loss, jax.random.fold_in(key, EVALUATION_KEY))
         return course.watched(metrics_of(with_params(surrogate, course.weights.params, task)))
 
+    def check_labels(course: Course, key: PRNGKeyArray) -> None:
+        batch = draw_batch(reference, loss, units, key, batch_size)
+        before, losses = with_params(surrogate, course.weights.params, task), course.history().losses
+        suspects.check_step(batch, key, jax.random.fold_in(key, 1), course.loss, course.step, before, losses)
+
     courses = [evaluated(*pair) for pair in zip(courses, batch_keys, strict=True)]
     failures: list[Failure | None] = [None] * len(courses)
     reporter: ProgressReporter = Silent() if progress is None or jax.process_index() > 0 else progress
@@ -149,8 +159,9 @@ def fit_seeds(
                 own_weights, own = jax.tree.map(operator.itemgetter(i), (weights, told))
                 bad = np.flatnonzero(~own.finite)
                 if bad.size:
-                    failures[i] = Failure(0, begin + int(bad[0]), "diverged")
+                    failures[i] = failure = Failure(0, begin + int(bad[0]), "diverged")
                     courses[i] = courses[i].after(own_weights, jax.tree.map(operator.itemgetter(slice(bad[0])), own))
+                    check_labels(courses[i], step_keys[i, failure.step])
                 else:
                     courses[i] = evaluated(courses[i].after(own_weights, own), batch_keys[i])
             running = [course.losses[-1] for course, failure in zip(courses, failures, strict=True) if failure is None]

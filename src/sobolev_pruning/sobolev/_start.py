@@ -5,6 +5,7 @@ from jaxtyping import PRNGKeyArray
 
 from ..reference import AbstractReferenceModel, Samples
 from ..surrogate import MLP, Normalisation, Surrogate
+from ._not_finite import check_samples
 
 # Means and deviations are then known to about a hundredth of a deviation.
 _N_SAMPLES = 16384
@@ -20,7 +21,8 @@ def as_surrogate(network: MLP | Surrogate, reference: AbstractReferenceModel | S
 
     Raises:
         TypeError: `network` or `reference` is something else.
-        ValueError: the samples are too few or not finite, or of other dimensions than the network.
+        ValueError: the samples are too few, or of other dimensions than the network.
+        NotFiniteError: an input or a value among them is NaN or infinite.
     """
     if isinstance(network, Surrogate):
         return network
@@ -30,6 +32,7 @@ def as_surrogate(network: MLP | Surrogate, reference: AbstractReferenceModel | S
         )
     if isinstance(reference, AbstractReferenceModel):
         samples = _sample(reference, key)
+        check_samples(samples, "samples drawn to learn units", ("inputs", "values"))
     elif isinstance(reference, Samples):
         samples = reference
     else:

@@ -172,8 +172,8 @@ _UNTRACEABLE = (
     jax.errors.TracerIntegerConversionError,
 )
 _REMEDY = (
-    "Write it with `jax.numpy` and `jax.lax`, or give it to `HostFunction(function, inputs, n_outputs)`, which calls it "
-    "outside of JAX and takes derivatives from you or by differences."
+    "Write it with `jax.numpy` and `jax.lax`, or give it to `HostFunction(function, inputs, n_outputs)`, which calls "
+    "it outside of JAX and takes derivatives from you or by differences."
 )
 
 
@@ -190,7 +190,7 @@ def _traced(function: Callable[..., Any], x: Any) -> Any:
             f"JAX cannot trace `function` ({type(error).__name__}: {_first_line(error)}). {_REMEDY}"
         ) from error
     except TypeError as error:
-        # Assignment into an array, formatting a number, a `range`, a result that is no array. Others are the function's.
+        # Assignment into an array, formatting a number, a `range`, a result that is no array; others are its own.
         if not any(word in str(error) for word in ("JAX", "Tracer", "Only integer scalar arrays")):
             raise
         raise TypeError(f"JAX cannot trace `function` ({_first_line(error)}). {_REMEDY}") from error
