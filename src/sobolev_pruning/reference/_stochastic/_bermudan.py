@@ -1,5 +1,6 @@
 """Early exercise by Least-Squares Monte Carlo: a policy is fitted once, frozen, and then priced."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from typing import final
@@ -15,6 +16,7 @@ from ._problem import Problem
 from ._profiles import AbstractProfile, Smoothing, check_width
 from ._quotes import AbstractQuote, Asset
 from ._schemes import AbstractScheme
+from ._sde import number_or_zero
 
 
 @final
@@ -130,7 +132,7 @@ def _fit(
 ) -> ExercisePolicy:
     def path(x: Float[Array, " d"], key: PRNGKeyArray):
         """Prices at the dates, and the discount from one date to the one before."""
-        made = problem(x)
+        made = problem(x).agreed()
         dt = jnp.asarray((made.maturity - made.begin) / (n_dates * steps_per_date), x.dtype)
 
         def step(s, number):
@@ -204,7 +206,7 @@ class Bermudan(AbstractPayoff):
     Attributes:
         profile: what exercise pays.
         policy: when.
-        rate: at which cash is discounted, that of the problem.
+        rate: at which cash is discounted; that of the problem if not given.
         steps_per_date: steps of the simulation between two dates; it needs `policy.n_dates * steps_per_date` of them.
         width: of the randomisation, in units of the payoff.
         quote: what the profile sees; the first asset if not given.
@@ -215,7 +217,7 @@ class Bermudan(AbstractPayoff):
 
     profile: AbstractProfile
     policy: ExercisePolicy
-    rate: Scalar = 0.0
+    rate: Scalar | None = None
     width: Scalar | None = None
     steps_per_date: int = eqx.field(static=True, default=1)
     quote: AbstractQuote = Asset()
@@ -256,10 +258,27 @@ class Bermudan(AbstractPayoff):
         # At maturity all is exercised.
         part = jnp.where(steps == self.policy.n_dates * self.steps_per_date, 1.0, part)
         part = jnp.where(steps % self.steps_per_date == 0, part, 0.0)
-        growth = jnp.exp(jnp.asarray(self.rate * t, s.dtype))
+        growth = jnp.exp(jnp.asarray(number_or_zero(self.rate) * t, s.dtype))
         return steps, left * (1 - part), cash + left * part * paid / growth, growth
 
     def value(self, carry: PyTree) -> Float[Array, ""] | Float[Array, " m"]:
         """The cash, grown to maturity, as if it were paid then."""
         _, _, cash, growth = carry
         return cash * growth
+
+    @property
+    def own_rates(self) -> tuple[tuple[str, Scalar | None], ...]:
+        """Its rate."""
+        return (("Bermudan", self.rate),)
+
+    def at_rate(self, rate: Scalar) -> "Bermudan":
+        """The payoff that discounts at this rate."""
+        return dataclasses.replace(self, rate=rate)
+
+    def check_steps(self, n_steps: int) -> None:
+        """Dates of the policy times the steps between them: with others the last date would not be at maturity."""
+        if n_steps != self.policy.n_dates * self.steps_per_date:
+            raise ValueError(
+                f"`n_steps` is {n_steps}; the policy of Bermudan has {self.policy.n_dates} dates with "
+                f"{self.steps_per_date} steps between two, so it must be {self.policy.n_dates * self.steps_per_date}."
+            )

@@ -1,5 +1,6 @@
 """A local volatility: constant elasticity of variance."""
 
+import dataclasses
 from typing import final
 
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ from jaxtyping import Array, Float
 
 from .._formulas import as_scalars, grown_time
 from .._types import Scalar
-from ._sde import AbstractSDE
+from ._sde import AbstractSDE, number_or_zero
 
 
 @final
@@ -26,12 +27,12 @@ class CEV(AbstractSDE):
     Attributes:
         volatility: σ, in units `price^(1 − β)` per square root of a year.
         exponent: β.
-        rate: r, per year.
+        rate: r, per year; that of the `Problem` if not given.
     """
 
     volatility: Scalar
     exponent: Scalar
-    rate: Scalar = 0.0
+    rate: Scalar | None = None
 
     @property
     def n_noise(self) -> int:
@@ -45,7 +46,7 @@ class CEV(AbstractSDE):
 
     def drift(self, t: Scalar, s: Float[Array, " q"]) -> Float[Array, " q"]:
         """`r S`."""
-        return s * self.rate
+        return s * number_or_zero(self.rate)
 
     def diffusion(self, t: Scalar, s: Float[Array, " q"]) -> Float[Array, "q r"]:
         """`σ S^β`, zero where the price is not positive."""
@@ -59,6 +60,15 @@ class CEV(AbstractSDE):
         X has no drift, and over the step the variance of its noise is `σ² X^(2β)` times `∫ exp(−2 r (1 − β) t) dt`; so
         the step is a martingale whatever the rate, and the rate adds no bias of its own.
         """
-        rate, exponent, length = as_scalars(s[0], self.rate, self.exponent, dt)[1:]
+        rate, exponent, length = as_scalars(s[0], number_or_zero(self.rate), self.exponent, dt)[1:]
         scale = jnp.sqrt(grown_time(-2 * rate * (1 - exponent), length) / length)
         return jnp.maximum(s + self.diffusion(t, s) @ dw * scale, 0.0) * jnp.exp(rate * length)
+
+    @property
+    def own_rate(self) -> Scalar | Float[Array, " d"] | None:
+        """r, if it was given."""
+        return self.rate
+
+    def at_rate(self, rate: Scalar) -> "CEV":
+        """The model with this r."""
+        return dataclasses.replace(self, rate=rate)

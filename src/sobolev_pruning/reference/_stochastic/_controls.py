@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from .._types import Scalar
 from ._payoffs import AbstractPayoff
 from ._problem import Problem
+from ._sde import number_or_zero
 
 
 class PathStep(NamedTuple):
@@ -84,17 +85,21 @@ class Control(AbstractControl):
 
     def init(self, problem: Problem) -> PyTree:
         """That of the payoff."""
-        return self.payoff.init(problem.model.observe(problem.begin, problem.start))
+        return self._payoff(problem).init(problem.model.observe(problem.begin, problem.start))
 
     def update(self, carry: PyTree, problem: Problem, step: PathStep) -> PyTree:
         """That of the payoff."""
         t = step.t + step.dt
-        return self.payoff.update(carry, t, problem.model.observe(t, step.s_next))
+        return self._payoff(problem).update(carry, t, problem.model.observe(t, step.s_next))
 
     def value(self, carry: PyTree, problem: Problem, x: Float[Array, " d"]) -> Float[Array, ""] | Float[Array, " m"]:
         """The discounted payoff less its expectation."""
-        discount = jnp.exp(-problem.rate * (problem.maturity - problem.begin))
-        return discount * self.payoff.value(carry) - self.expectation(x)
+        discount = jnp.exp(-number_or_zero(problem.rate) * (problem.maturity - problem.begin))
+        return discount * self._payoff(problem).value(carry) - self.expectation(x)
+
+    def _payoff(self, problem: Problem) -> AbstractPayoff:
+        """At the rate of the problem."""
+        return Problem(problem.model, problem.start, self.payoff, problem.maturity, problem.rate).agreed().payoff
 
 
 @final
@@ -143,7 +148,7 @@ class DeltaHedge(AbstractControl):
         if self.gamma is not None:
             square = move[:, None] * move[None] - step.dt * (b @ b.T)
             gain = gain + 0.5 * jnp.tensordot(self.gamma(step.t, step.s), square, 2)
-        return carry + jnp.exp(-problem.rate * (step.t - problem.begin)) * gain
+        return carry + jnp.exp(-number_or_zero(problem.rate) * (step.t - problem.begin)) * gain
 
     def value(self, carry: PyTree, problem: Problem, x: Float[Array, " d"]) -> Float[Array, ""] | Float[Array, " m"]:
         """The gains."""

@@ -65,7 +65,7 @@ class CorrelatedAssets(AbstractSDE):
         if d == 0 or len({jax.tree.structure(model) for model in models}) != 1:
             raise ValueError(
                 f"`models` holds {sorted({type(model).__name__ for model in models})}; give at least one, and models "
-                "of one class and one scheme."
+                "of one class and one scheme, all with a rate of their own or all without."
             )
         if correlation.shape != (d, d):
             raise ValueError(f"`correlation` has shape {correlation.shape}; {d} models ask for ({d}, {d}).")
@@ -135,3 +135,15 @@ class CorrelatedAssets(AbstractSDE):
     def observe(self, t: Scalar, s: Float[Array, " q"]) -> Float[Array, " a"]:
         """The prices of all."""
         return eqx.filter_vmap(lambda model, s: model.observe(t, s))(self.models, self._split(s)).reshape(-1)
+
+    @property
+    def own_rate(self) -> Scalar | Float[Array, " d"] | None:
+        """Those of all assets, `(d,)`, if they were given."""
+        return self.models.own_rate
+
+    def at_rate(self, rate: Scalar) -> "CorrelatedAssets":
+        """The assets at one rate."""
+        rate = jnp.asarray(rate, self.factor.dtype)
+        return eqx.tree_at(
+            lambda assets: assets.models, self, eqx.filter_vmap(lambda model: model.at_rate(rate))(self.models)
+        )

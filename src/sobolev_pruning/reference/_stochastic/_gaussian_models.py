@@ -1,17 +1,21 @@
 """The two models whose increments are Gaussian, of the price or of its logarithm; both are stepped exactly."""
 
+import dataclasses
 from typing import final
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Scalar
-from ._sde import AbstractSDE
+from ._sde import AbstractSDE, number_or_zero
 
 
 @final
 class Bachelier(AbstractSDE):
     """A price with normal increments, `dS = μ dt + σ dW`.
+
+    μ is a drift and not an interest rate: where payoffs are discounted at the rate of the `Problem`, the price is that
+    of a forward and has no drift, unless μ says otherwise.
 
     Reference: L. Bachelier, *Théorie de la spéculation* (1900).
 
@@ -52,12 +56,12 @@ class BlackScholes(AbstractSDE):
 
     Attributes:
         volatility: σ, per square root of a year.
-        rate: r, risk-free interest rate per year.
+        rate: r, risk-free interest rate per year; that of the `Problem` if not given.
         dividend: δ, dividend yield per year.
     """
 
     volatility: Scalar
-    rate: Scalar = 0.0
+    rate: Scalar | None = None
     dividend: Scalar = 0.0
 
     @property
@@ -67,7 +71,7 @@ class BlackScholes(AbstractSDE):
 
     def drift(self, t: Scalar, s: Float[Array, " q"]) -> Float[Array, " q"]:
         """`(r − δ) S`."""
-        return s * (self.rate - self.dividend)
+        return s * (number_or_zero(self.rate) - self.dividend)
 
     def diffusion(self, t: Scalar, s: Float[Array, " q"]) -> Float[Array, "q r"]:
         """`σ S`."""
@@ -75,10 +79,19 @@ class BlackScholes(AbstractSDE):
 
     def step(self, t: Scalar, dt: Scalar, s: Float[Array, " q"], dw: Float[Array, " r"]) -> Float[Array, " q"]:
         """Exact: `S exp((r − δ − σ²/2) dt + σ dW)`."""
-        drift = (self.rate - self.dividend - 0.5 * self.volatility**2) * dt
+        drift = (number_or_zero(self.rate) - self.dividend - 0.5 * self.volatility**2) * dt
         return s * jnp.exp(drift + dw * self.volatility)
 
     @property
     def step_is_invertible(self) -> bool:
         """Yes: log-normal with the deviation `σ √dt`."""
         return True
+
+    @property
+    def own_rate(self) -> Scalar | Float[Array, " d"] | None:
+        """r, if it was given."""
+        return self.rate
+
+    def at_rate(self, rate: Scalar) -> "BlackScholes":
+        """The model with this r."""
+        return dataclasses.replace(self, rate=rate)

@@ -1,6 +1,7 @@
 """Heston's stochastic variance, stepped so that it stays well behaved when Feller's condition fails."""
 
 import abc
+import dataclasses
 from typing import final
 
 import equinox as eqx
@@ -9,7 +10,7 @@ from jax.scipy import stats
 from jaxtyping import Array, Float
 
 from .._types import Scalar
-from ._sde import AbstractSDE
+from ._sde import AbstractSDE, number_or_zero
 
 
 class AbstractVarianceStep(eqx.Module):
@@ -47,7 +48,7 @@ class FullTruncation(AbstractVarianceStep):
         own = model.variance_noise(dw)
         moved = variance + model.mean_reversion * (model.long_variance - v) * dt
         moved = moved + model.volatility_of_variance * deviation * own
-        grown = price * jnp.exp((model.rate - 0.5 * v) * dt + deviation * dw[0])
+        grown = price * jnp.exp((number_or_zero(model.rate) - 0.5 * v) * dt + deviation * dw[0])
         return jnp.stack([grown, moved])
 
 
@@ -85,7 +86,7 @@ class QuadraticExponential(AbstractVarianceStep):
         explained = rho / xi * (moved - variance - kappa * theta * dt) + (kappa * rho / xi - 0.5) * mean * dt
         positive = mean > 0
         deviation = jnp.where(positive, jnp.sqrt(jnp.where(positive, mean * (1.0 - rho**2) * dt, 1.0)), 0.0)
-        return jnp.stack([price * jnp.exp(model.rate * dt + explained + deviation * other), moved])
+        return jnp.stack([price * jnp.exp(number_or_zero(model.rate) * dt + explained + deviation * other), moved])
 
 
 def _moment_matched(
@@ -123,7 +124,7 @@ class Heston(AbstractSDE):
         long_variance: θ per year.
         volatility_of_variance: ξ.
         correlation: ρ in (-1, 1).
-        rate: r, per year.
+        rate: r, per year; that of the `Problem` if not given.
         variance_step: how `step` moves; `FullTruncation()` if not given.
     """
 
@@ -131,7 +132,7 @@ class Heston(AbstractSDE):
     long_variance: Scalar
     volatility_of_variance: Scalar
     correlation: Scalar
-    rate: Scalar = 0.0
+    rate: Scalar | None = None
     variance_step: AbstractVarianceStep = FullTruncation()
 
     @property
@@ -150,7 +151,9 @@ class Heston(AbstractSDE):
 
     def drift(self, t: Scalar, s: Float[Array, " q"]) -> Float[Array, " q"]:
         """`(r S, κ (θ − V⁺))`."""
-        return jnp.stack([s[0] * self.rate, (self.long_variance - jnp.maximum(s[1], 0.0)) * self.mean_reversion])
+        return jnp.stack(
+            [s[0] * number_or_zero(self.rate), (self.long_variance - jnp.maximum(s[1], 0.0)) * self.mean_reversion]
+        )
 
     def diffusion(self, t: Scalar, s: Float[Array, " q"]) -> Float[Array, "q r"]:
         """`sqrt(V⁺)` times S, and times ξ in two parts."""
@@ -167,3 +170,12 @@ class Heston(AbstractSDE):
     def observe(self, t: Scalar, s: Float[Array, " q"]) -> Float[Array, " a"]:
         """The price."""
         return s[:1]
+
+    @property
+    def own_rate(self) -> Scalar | Float[Array, " d"] | None:
+        """r, if it was given."""
+        return self.rate
+
+    def at_rate(self, rate: Scalar) -> "Heston":
+        """The model with this r."""
+        return dataclasses.replace(self, rate=rate)

@@ -1,6 +1,7 @@
 """Payoffs on a path, as accumulators: a path is looked at date by date and never stored."""
 
 import abc
+import dataclasses
 from collections.abc import Callable
 from typing import final
 
@@ -46,6 +47,22 @@ class AbstractPayoff(eqx.Module):
     @abc.abstractmethod
     def value(self, carry: PyTree) -> Float[Array, ""] | Float[Array, " m"]:
         """What is paid, one amount or m of them."""
+
+    @property
+    def own_rates(self) -> tuple[tuple[str, Scalar | None], ...]:
+        """Risk-free rates at which the payoff itself discounts, with what has them; overridden if there are any."""
+        return ()
+
+    def at_rate(self, rate: Scalar) -> "AbstractPayoff":
+        """The payoff that discounts at this rate; itself if it discounts nothing. Overridden with `own_rates`."""
+        return self
+
+    def check_steps(self, n_steps: int) -> None:
+        """Refuse a number of steps that is not the payoff's own; overridden where there is one.
+
+        Raises:
+            ValueError: how many steps there must be.
+        """
 
 
 @final
@@ -153,6 +170,19 @@ class Barrier(AbstractPayoff):
         inner, alive = carry
         return self.payoff.value(inner) * (alive if self.out else 1 - alive)
 
+    @property
+    def own_rates(self) -> tuple[tuple[str, Scalar | None], ...]:
+        """Those of the other payoff."""
+        return self.payoff.own_rates
+
+    def at_rate(self, rate: Scalar) -> "Barrier":
+        """The other payoff at this rate."""
+        return dataclasses.replace(self, payoff=self.payoff.at_rate(rate))
+
+    def check_steps(self, n_steps: int) -> None:
+        """Those of the other payoff."""
+        self.payoff.check_steps(n_steps)
+
 
 @final
 class TerminalPayoff(AbstractPayoff):
@@ -239,3 +269,17 @@ class Portfolio(AbstractPayoff):
         """All amounts in one row."""
         values = [jnp.atleast_1d(payoff.value(c)) for payoff, c in zip(self.payoffs, carry, strict=True)]
         return jnp.concatenate(values)
+
+    @property
+    def own_rates(self) -> tuple[tuple[str, Scalar | None], ...]:
+        """Those of all."""
+        return tuple(rate for payoff in self.payoffs for rate in payoff.own_rates)
+
+    def at_rate(self, rate: Scalar) -> "Portfolio":
+        """All of them at this rate."""
+        return Portfolio(tuple(payoff.at_rate(rate) for payoff in self.payoffs))
+
+    def check_steps(self, n_steps: int) -> None:
+        """Those of all."""
+        for payoff in self.payoffs:
+            payoff.check_steps(n_steps)

@@ -222,7 +222,7 @@ def black_scholes(
 
     def problem(spot: Scalar, strike: Scalar, rate: Scalar, volatility: Scalar, maturity: Scalar) -> Problem:
         start = _state(spot)
-        return Problem(BlackScholes(volatility, rate), start, Option(option(strike), fixing), maturity, rate)
+        return Problem(BlackScholes(volatility), start, Option(option(strike), fixing), maturity, rate)
 
     numbers = _Numbers(spot=spot, strike=strike, rate=rate, volatility=volatility, maturity=maturity)
     return _reference(numbers, problem, formula, n_steps, options)
@@ -276,7 +276,7 @@ def cev(
         spot: Scalar, strike: Scalar, rate: Scalar, volatility: Scalar, exponent: Scalar, maturity: Scalar
     ) -> Problem:
         start = _state(spot)
-        return Problem(CEV(volatility, exponent, rate), start, Option(option(strike), fixing), maturity, rate)
+        return Problem(CEV(volatility, exponent), start, Option(option(strike), fixing), maturity, rate)
 
     numbers = _Numbers(spot=spot, strike=strike, rate=rate, volatility=volatility, exponent=exponent, maturity=maturity)
     return _reference(numbers, problem, formula, n_steps, options)
@@ -362,7 +362,8 @@ def heston(
         volatility_of_variance: Scalar,
         correlation: Scalar,
     ) -> Problem:
-        model = Heston(mean_reversion, long_variance, volatility_of_variance, correlation, rate, variance_step)
+        of_model = mean_reversion, long_variance, volatility_of_variance, correlation
+        model = Heston(*of_model, variance_step=variance_step)
         start = _state(spot, initial_variance)
         return Problem(model, start, Option(option(strike), fixing), maturity, rate)
 
@@ -378,7 +379,7 @@ def correlated_basket(
     spots: tuple[float, float] = (0.5, 1.5),
     hidden: Float[np.ndarray, "d h"] | Float[Array, "d h"] | None = None,
     maturity: float = 1.0,
-    rate: float = 0.0,
+    rate: float | None = None,
     n_steps: int = 50,
     price: Callable[[Float[Array, " d"]], Float[Array, ""]] | None = None,
     **options,
@@ -386,13 +387,13 @@ def correlated_basket(
     """A payoff on d correlated assets as a function of their spots; the correlation never changes.
 
     Args:
-        models: of each asset, all of one class: `[BlackScholes(0.2), BlackScholes(0.3)]`. Their rates are their own.
+        models: of each asset, all of one class: `[BlackScholes(0.2), BlackScholes(0.3)]`.
         correlation: of the Brownian motions of the prices; `random_correlation(key, d)` draws one.
         payoff: on the prices of all assets, such as `Option(Call(1.0), Terminal(BestOf()))`.
         spots: interval of every spot; spots are drawn independently and uniformly.
         hidden: start of the states beside the price, one row an asset: for Heston V₀, `(d, 1)`.
         maturity: T in years.
-        rate: at which the payoff is discounted, per year.
+        rate: risk-free, of the drifts and the discount, per year; that of the models if not given, and 0 without.
         n_steps: steps, and dates of averages and barriers; with `BlackScholes` and `Bachelier` one is exact.
         price: expectation of the discounted payoff as a function of the spots, where it is known.
         **options: keyword arguments of `StochasticReference`, such as `labels`.

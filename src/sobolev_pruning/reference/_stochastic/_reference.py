@@ -113,7 +113,9 @@ class StochasticReference(AbstractReferenceModel):
         problem = self.problem(x[0])
         if not isinstance(problem, Problem):
             raise TypeError(f"`problem` returns {type(problem).__name__}; it must return a `Problem`.")
+        problem = problem.agreed()
         self._check_shapes(problem)
+        problem.payoff.check_steps(self.n_steps)
         self._check_labels(problem.payoff, second=False)
         if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((self, problem, x))):
             return None  # made inside a compiled function: values cannot be looked at

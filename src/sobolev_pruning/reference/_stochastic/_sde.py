@@ -60,6 +60,20 @@ class AbstractSDE(eqx.Module):
         """What a payoff sees of the state: the prices of a assets; the state itself if not overridden."""
         return s
 
+    @property
+    def own_rate(self) -> Scalar | Float[Array, " d"] | None:
+        """The risk-free rate in the drift, if the model was given one; a model that has such a rate overrides this."""
+        return None
+
+    def at_rate(self, rate: Scalar) -> "AbstractSDE":
+        """The model with this risk-free rate in its drift; itself if it knows none. Overridden with `own_rate`."""
+        return self
+
+
+def number_or_zero(rate: Scalar | None) -> Scalar:
+    """A rate that was not given is zero outside of a problem."""
+    return 0.0 if rate is None else rate
+
 
 @final
 class ItoSDE(AbstractSDE):

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from ._controls import AbstractControl, PathStep
 from ._problem import Problem
 from ._schemes import AbstractScheme
+from ._sde import number_or_zero
 
 # The standard normals of `size` steps from number `begin` on, `(begin, size) -> (size, n_noise)`.
 Normals = Callable[[Int[Array, ""] | int, int], Float[Array, "size n_noise"]]
@@ -54,6 +55,7 @@ def simulate(
     Returns:
         The payoff of every output, and of every control its value for every output.
     """
+    problem = problem.agreed()
     model, payoff, dtype = problem.model, problem.payoff, problem.start.dtype
     dt = jnp.asarray((problem.maturity - problem.begin) / n_steps, dtype)
 
@@ -86,7 +88,7 @@ def simulate(
         carry, _ = jax.lax.scan(lambda c, begin: (whole(c, begin), None), carry, size * jnp.arange(n_blocks))
         if rest:
             carry = jax.checkpoint(lambda carry: block(carry, n_blocks * size, rest))(carry)
-    discount = jnp.exp(-jnp.asarray(problem.rate * (problem.maturity - problem.begin), dtype))
+    discount = jnp.exp(-jnp.asarray(number_or_zero(problem.rate) * (problem.maturity - problem.begin), dtype))
     y = jnp.atleast_1d(discount * payoff.value(carry[1]))
     values = [c.value(g, problem, x) for c, g in zip(controls, carry[2], strict=True)]
     gains = [jnp.broadcast_to(jnp.atleast_1d(value), y.shape) for value in values]
@@ -119,7 +121,7 @@ def pinned(
     Returns:
         The normals ζ, and the logarithm of the density of all states up to a constant.
     """
-    model, dtype = problem.model, problem.start.dtype
+    model, dtype = problem.agreed().model, problem.start.dtype
     dt = jnp.asarray((problem.maturity - problem.begin) / n_steps, dtype)
 
     def step(s, number_and_normals):
