@@ -275,10 +275,10 @@ def test_one_trace_for_each_length_of_a_chunk(start, data):
     once = len(traces)
     traces.clear()
     train(counted, DataSet(data), steps=15, steps_per_chunk=5)
-    assert len(traces) == once
-    traces.clear()
+    assert once > 0
+    assert traces == [], "another fit of such chunks, with an optimizer that does the same"
     train(counted, DataSet(data), steps=8, steps_per_chunk=5)
-    assert len(traces) == 2 * once
+    assert len(traces) == once
 
 
 @pytest.mark.parametrize("name", ["steps", "batch_size", "steps_per_chunk"])

@@ -46,7 +46,7 @@ def test_a_dead_network_is_replaced():
 
 
 class BadOnce(AbstractReferenceModel):
-    """Labels are NaN wherever an input lies above a threshold."""
+    """Labels whose squares overflow wherever an input lies above a threshold."""
 
     threshold: float
 
@@ -61,7 +61,7 @@ class BadOnce(AbstractReferenceModel):
     def sample(self, key, n):
         x = inputs(key, n)
         y = jax.vmap(function)(x)
-        return Samples(x, jnp.where(jnp.max(x) > self.threshold, jnp.nan, y))
+        return Samples(x, jnp.where(jnp.max(x) > self.threshold, 1e200, y))
 
 
 def test_a_diverged_network_is_replaced():

@@ -46,7 +46,7 @@ class DivergedError(ArithmeticError):
         again = f" So ended the last of {len(failures)} attempts." if len(failures) > 1 else ""
         super().__init__(
             f"training diverged: the loss or its gradient is not finite at step {step}. The parameters before that "
-            f"step are kept in `.surrogate`. The labels of that step are not the cause. {remedy}{again}"
+            f"step are kept in `.surrogate`. The labels that it uses are finite. {remedy}{again}"
         )
         self.step = step
         self.surrogate = surrogate
