@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test sweep check tables peers margins clean
+.PHONY: demo test sweep fuzz check tables peers margins clean
 
 demo: $(INSTALLED)  ## Run the published case study and write runs/bachelier/report.html.
 	$(BIN)/sobolev-pruning run bachelier --output runs/bachelier --overwrite
@@ -14,6 +14,9 @@ test: $(INSTALLED)  ## Run the test suite.
 
 sweep: $(INSTALLED)  ## Run the tests that are too long for every change.
 	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
+
+fuzz: $(INSTALLED)  ## Read 200 000 damaged files of every kind; takes about half an hour on two cores.
+	$(BIN)/python tests/fuzz/fuzz_campaign.py
 
 check: $(INSTALLED)  ## Format, lint and types.
 	$(BIN)/ruff format --check .

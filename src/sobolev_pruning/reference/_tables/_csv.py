@@ -1,5 +1,6 @@
 """Text files of columns: comma-separated values and their kin."""
 
+import contextlib
 import csv
 import gzip
 import io
@@ -102,7 +103,7 @@ class CsvTable(AbstractTable):
             if not what and places[bad] == next(self._cells([0]))[0]:
                 what = "; if that line holds units, say `unit_row=True`"
             raise ValueError(
-                f"{self.path}: column '{name}' holds {shown(cells[bad])} in line {places[bad]}, which is no "
+                f"{self.path}: column '{brief(name)}' holds {shown(cells[bad])} in line {places[bad]}, which is no "
                 f"number{what}."
             ) from None
 
@@ -133,7 +134,7 @@ class CsvTable(AbstractTable):
             try:
                 row = next(rows, None)
             except csv.Error as error:
-                raise ValueError(f"{self.path}: line {line} cannot be read ({error}).") from None
+                raise ValueError(f"{self.path}: line {line} cannot be read ({brief(error)}).") from None
             if row is None:
                 return
             if row:  # a line without any character holds no row
@@ -180,10 +181,12 @@ class CsvTable(AbstractTable):
         return gzip.open(self.path) if self.path.suffix.lower() == ".gz" else self.path.open("rb")
 
     def _first_line_that_is_no_text(self) -> int:
-        with self._open_bytes() as file:
+        number = 0
+        # What is compressed may be damaged further on.
+        with contextlib.suppress(OSError, EOFError, zlib.error), self._open_bytes() as file:
             for number, line in enumerate(file, start=1):
                 try:
                     line.decode("utf-8")
                 except UnicodeDecodeError:
                     return number
-        return 1
+        return number + 1

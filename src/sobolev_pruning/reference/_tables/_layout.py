@@ -6,6 +6,7 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import final
 
+from ..._reading import brief
 from ._table import AbstractTable
 
 Key = tuple[int, ...]
@@ -99,7 +100,7 @@ def _check_variables(table: AbstractTable, inputs: Sequence[str], outputs: Seque
     seen: set[str] = set()
     for name in [*inputs, *outputs]:
         if name in seen:
-            raise ValueError(f"column '{name}' is named twice among `inputs` and `outputs`; name it once.")
+            raise ValueError(f"column '{brief(name)}' is named twice among `inputs` and `outputs`; name it once.")
         seen.add(name)
     table.check_names([*inputs, *outputs])
 

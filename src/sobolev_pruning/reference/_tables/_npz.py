@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-from ..._reading import reading, shown
+from ..._reading import brief, reading, shown
 from .._npy import read_member
 from ._table import AbstractTable, Chunk
 
@@ -36,23 +36,23 @@ class NpzTable(AbstractTable):
         for name, length in lengths.items():
             if length != lengths[first]:
                 raise ValueError(
-                    f"{self.path}: array '{name}' has {length} rows, but '{first}' has {lengths[first]}; one row of "
-                    "every array belongs to one sample."
+                    f"{self.path}: array '{brief(name)}' has {length} rows, but '{brief(first)}' has "
+                    f"{lengths[first]}; one row of every array belongs to one sample."
                 )
         for begin in range(0, lengths[first], n_rows):
             part = {name: column[begin : begin + n_rows] for name, column in columns.items()}
             yield Chunk(part, np.arange(begin + 1, begin + 1 + len(part[first])))
 
     def _column(self, name: str) -> Float[np.ndarray, " n"]:
-        with reading(self.path, f"array '{name}' cannot be read"), zipfile.ZipFile(self.path) as archive:
+        with reading(self.path, f"array '{brief(name)}' cannot be read"), zipfile.ZipFile(self.path) as archive:
             array = read_member(archive, name)
         if array.ndim != 1 and not (array.ndim == 2 and array.shape[1] == 1):
             raise ValueError(
-                f"{self.path}: array '{name}' has shape {array.shape}; a column is (n,). Arrays with more than one "
-                "number a sample become samples by `DataSet.from_arrays`."
+                f"{self.path}: array '{brief(name)}' has shape {array.shape}; a column is (n,). Arrays with more "
+                "than one number a sample become samples by `DataSet.from_arrays`."
             )
         array = array.reshape(-1)
         if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
             held = f": row 1 holds {shown(array[0].item())}" if len(array) else ""
-            raise ValueError(f"{self.path}: array '{name}' is of {array.dtype}, not of real numbers{held}.")
+            raise ValueError(f"{self.path}: array '{brief(name)}' is of {array.dtype}, not of real numbers{held}.")
         return array.astype(np.float64)

@@ -67,9 +67,9 @@ class ParquetTable(AbstractTable):
         kind = self._file.schema_arrow.field(name).type
         if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
             return
-        with reading(self.path, f"column '{name}' cannot be read"):
+        with reading(self.path, f"column '{brief(name)}' cannot be read"):
             held = self._first_value(name)
-        raise ValueError(f"{self.path}: column '{name}' is of type {brief(kind)}, not of numbers{held}.")
+        raise ValueError(f"{self.path}: column '{brief(name)}' is of type {brief(kind)}, not of numbers{held}.")
 
     def _first_value(self, name: str) -> str:
         begin = 1

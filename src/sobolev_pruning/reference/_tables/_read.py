@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..._columns import Moments
-from ..._reading import check_file
+from ..._reading import brief, check_file
 from .._cast import cast, check_kept
 from .._samples import LabelWeights, Samples
 from ._csv import CsvTable
@@ -220,7 +220,10 @@ class _Rows:
         column = self._layout.weights[name]
         given = chunk.columns[column]
         self._refuse(
-            column, np.isnan(given) & ~is_missing, "no value", f"'{name}' has one there; give its weight or its error"
+            column,
+            np.isnan(given) & ~is_missing,
+            "no value",
+            f"'{brief(name)}' has one there; give its weight or its error",
         )
         # Unknown with unknown weight: without a value nothing would say whether it was meant to be known.
         given = np.where(np.isnan(given), 1.0, given)
@@ -238,7 +241,8 @@ class _Rows:
         if bad.any():
             count, where = int(bad.sum()), self._table.where(self._places[bad])
             raise ValueError(
-                f"{self._table.path}: column '{name}' holds {what} in {count} of {len(bad)} rows, {where}; {remedy}."
+                f"{self._table.path}: column '{brief(name)}' holds {what} in {count} of {len(bad)} rows, {where}; "
+                f"{remedy}."
             )
 
     def samples(self, survey: "_Survey") -> Samples:
@@ -292,8 +296,8 @@ class _Survey:
             for key, name in columns.items():
                 if counts[part][key] == 0:
                     raise ValueError(
-                        f"{table.path}: column '{name}' holds no label that is known (all {n_rows} are missing or "
-                        "weigh nothing); leave it out, or repair it."
+                        f"{table.path}: column '{brief(name)}' holds no label that is known (all {n_rows} are missing "
+                        "or weigh nothing); leave it out, or repair it."
                     )
         _check_kept(table, layout, moments)
         self.scales = {

@@ -63,13 +63,14 @@ class AbstractTable(abc.ABC):
             count = counts[name]
             if count > 1:
                 raise ValueError(
-                    f"{self.path}: {count} columns are named '{name}'; rename them, so that it is clear which is meant."
+                    f"{self.path}: {count} columns are named '{brief(name)}'; rename them, so that it is clear "
+                    "which is meant."
                 )
             if count == 0:
                 near = difflib.get_close_matches(name, self.names[:_MOST_COMPARED], n=3)
-                quoted = [f"'{other}'" for other in near]
+                quoted = [f"'{brief(other)}'" for other in near]
                 hint = f" Did you mean {' or '.join(quoted)}?" if near else ""
-                raise ValueError(f"{self.path}: there is no column '{name}'.{hint} {self._listing()}")
+                raise ValueError(f"{self.path}: there is no column '{brief(name)}'.{hint} {self._listing()}")
 
     def _listing(self) -> str:
         shown = ", ".join(f"'{brief(name)}'" for name in self.names[:_MOST_SHOWN])
