@@ -8,7 +8,7 @@ import pytest
 from fit_problem import ADAM, close, function, inputs, parameters, points, same_bits, start, train
 
 from sobolev_pruning.reference import AbstractReferenceModel, DataSet, LabelWeights, Samples
-from sobolev_pruning.sobolev import CollapsedWarning, DivergedError, Failure, ValueLoss, fit, redrawn
+from sobolev_pruning.sobolev import AbstractLoss, CollapsedWarning, DivergedError, Failure, ValueLoss, fit, redrawn
 from sobolev_pruning.sobolev._restarts import Vitality
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
 
@@ -46,7 +46,7 @@ def test_a_dead_network_is_replaced():
 
 
 class BadOnce(AbstractReferenceModel):
-    """Labels whose squares overflow wherever an input lies above a threshold."""
+    """Labels that weigh twice wherever an input of the batch lies above a threshold, which `Fragile` cannot bear."""
 
     threshold: float
 
@@ -60,13 +60,29 @@ class BadOnce(AbstractReferenceModel):
 
     def sample(self, key, n):
         x = inputs(key, n)
-        y = jax.vmap(function)(x)
-        return Samples(x, jnp.where(jnp.max(x) > self.threshold, 1e200, y))
+        weights = jnp.where(jnp.max(x) > self.threshold, 2.0, 1.0) * jnp.ones((n, 1))
+        return Samples(x, jax.vmap(function)(x), weights=LabelWeights(weights))
+
+
+class Fragile(AbstractLoss):
+    """Diverges where `BadOnce` says so, although all labels are finite."""
+
+    def calibrate(self, samples):
+        return self
+
+    def directions(self, units):
+        return None
+
+    def residuals(self, network, samples, *, key=None):
+        return ValueLoss().residuals(network, samples, key=key)
+
+    def __call__(self, network, samples, *, key=None):
+        return ValueLoss()(network, samples, key=key) + jnp.where(jnp.any(samples.weights.y > 1), jnp.inf, 0.0)
 
 
 def test_a_diverged_network_is_replaced():
     """The first inputs above 0.75 are in step 1 of the first attempt and in step 0 of the second."""
-    result = train(BadOnce(0.75), restarts=4, batch_size=2, steps=5)
+    result = train(BadOnce(0.75), Fragile(), restarts=4, batch_size=2, steps=5)
     assert result.restarts == (Failure(0, 1, "diverged"), Failure(1, 0, "diverged"))
     assert result.failure is None
     assert np.all(np.isfinite(result.losses))
@@ -87,7 +103,7 @@ def test_restarts_are_bounded_and_the_last_failure_is_raised():
             pass
 
     with pytest.raises(DivergedError, match=r"at step 0.*the last of 3 attempts") as caught:
-        train(BadOnce(-2.0), restarts=2, progress=Titles())
+        train(BadOnce(-2.0), Fragile(), restarts=2, progress=Titles())
     assert titles == ["fit", "fit, attempt 2", "fit, attempt 3"]
     assert caught.value.failures == tuple(Failure(i, 0, "diverged") for i in range(3))
     assert all(np.all(np.isfinite(leaf)) for leaf in parameters(caught.value.surrogate))

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 from fit_problem import OPTIONS, close, parameters, points, start, train
-from test_fit_restarts import BadOnce
+from test_fit_restarts import BadOnce, Fragile
 
 from sobolev_pruning.reference import DataSet
 from sobolev_pruning.sobolev import Failure, FitResult, FitResults, SobolevLoss, ValueLoss, fit, fit_seeds, redrawn
@@ -45,7 +45,7 @@ def test_each_seed_is_the_fit_of_its_keys():
 
 def test_one_seed_that_diverges_stops_alone():
     """The first inputs above 0.97 are in step 1 of the second seed and in step 2 of the third."""
-    clean, poisoned = (train_seeds(BadOnce(threshold), batch_size=2, steps=15) for threshold in (2.0, 0.97))
+    clean, poisoned = (train_seeds(BadOnce(threshold), Fragile(), batch_size=2, steps=15) for threshold in (2.0, 0.97))
     expected = [None, Failure(0, 1, "diverged"), Failure(0, 2, "diverged")]
     assert [result.failure for result in poisoned] == expected
     assert [len(result.losses) for result in poisoned] == [15, 1, 2]
@@ -70,7 +70,7 @@ def test_when_all_diverge_nothing_more_is_done():
         def stop(self):
             told.append("stop")
 
-    results = train_seeds(BadOnce(-2.0), progress=Recorder())
+    results = train_seeds(BadOnce(-2.0), Fragile(), progress=Recorder())
     assert [result.failure for result in results] == [Failure(0, 0, "diverged")] * 3
     assert told == [20, "stop"]
 
