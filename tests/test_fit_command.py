@@ -148,6 +148,16 @@ def test_a_table_of_another_program(run, tmp_path):
     assert min(r_squared(out).values()) > 0.999
 
 
+def test_derivatives_that_contradict_the_values_are_a_note(run, tmp_path):
+    (tmp_path / "t.csv").write_text(as_text(COLUMNS | {"dy/db": -COLUMNS["dy/db"]}))
+    status, _, err = run(*AB_Y, "--widths", "6", "--steps", "1")
+    assert status == 0
+    notes = [line for line in err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1
+    assert "the derivatives of 'y' by 'b' contradict its values" in notes[0]
+    assert notes[0].endswith("multiplied by -1, the other sign, they would fit.")
+
+
 # Options, files that are there, and what the one line says.
 BAD = {
     "either separator": (

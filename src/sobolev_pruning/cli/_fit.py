@@ -1,6 +1,7 @@
 """The command `fit`: from a table to a stored surrogate."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -68,7 +69,7 @@ def fit(
     import jax.numpy as jnp
 
     from ..exchange import export_onnx
-    from ..reference import DataSet
+    from ..reference import ContradictionWarning, DataSet, check_derivatives
     from ..sobolev import DivergedError, ProgressBar
     from ..surrogate import MLP, Normalisation, Surrogate, save
 
@@ -86,6 +87,9 @@ def fit(
         data, held_out = DataSet(samples).split(split_key, validation)
         with warnings_as_lines(console):
             units = Normalisation.from_samples(data.samples, inputs=names[0], outputs=names[1])
+            if order > 0:
+                for message in check_derivatives(samples, inputs=names[0], outputs=names[1]).messages:
+                    warnings.warn(message, ContradictionWarning, stacklevel=1)
         network = MLP.create(
             [len(names[0]), *hidden, len(names[1])], activation=_activation(activation), key=network_key
         )
@@ -98,6 +102,7 @@ def fit(
             console.print(line, soft_wrap=True)
         progress = ProgressBar(console)
         with interruptible(None, progress, lambda: "nothing"), warnings_as_lines(console):
+            warnings.simplefilter("ignore", ContradictionWarning)  # said already, with the names of the columns
             surrogate = _train(start, data, chosen, order, fit_key, steps, batch_size, learning_rate, progress)
         judged = judgement(surrogate, held_out.samples, names)
     except (OSError, ImportError, ValueError) as error:

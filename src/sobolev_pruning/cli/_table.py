@@ -60,8 +60,8 @@ def warnings_as_lines(console: Console) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield
-    for warning in caught:
-        console.print(f"note: {' '.join(str(warning.message).split())}", soft_wrap=True, markup=False)
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        console.print(f"note: {' '.join(message.split())}", soft_wrap=True, markup=False)
 
 
 # More derivatives of one output than this are not listed one by one; the worst are.

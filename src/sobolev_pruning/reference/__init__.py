@@ -1,5 +1,6 @@
 """Reference models: what a surrogate learns from. Knows nothing of networks or training."""
 
+from ._consistency import ContradictionWarning, DerivativeCheck, check_derivatives
 from ._data._checks import without_unknown
 from ._data._dataset import DataSet
 from ._data._mapped import MappedDataSet
@@ -102,6 +103,7 @@ __all__ = [
     "BlackScholes",
     "Call",
     "CentralDifferences",
+    "ContradictionWarning",
     "Control",
     "CorrelatedAssets",
     "CotangentProducts",
@@ -109,6 +111,7 @@ __all__ = [
     "CsvFormat",
     "DataSet",
     "DeltaHedge",
+    "DerivativeCheck",
     "DiffraxScheme",
     "Digital",
     "EulerMaruyama",
@@ -179,6 +182,7 @@ __all__ = [
     "cev_call",
     "cev_digital",
     "cev_put",
+    "check_derivatives",
     "correlated_basket",
     "discrete_barrier_option_estimate",
     "exchange_option",

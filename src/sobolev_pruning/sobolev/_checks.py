@@ -1,10 +1,26 @@
 """What all ways of training ask of their arguments."""
 
 import math
+import warnings
+import weakref
 from typing import Any
 
-from ..reference import AbstractReferenceModel, DataSet, Samples
+import jax
+from jax.core import Tracer
+
+from ..reference import (
+    AbstractReferenceModel,
+    ContradictionWarning,
+    DataSet,
+    MappedDataSet,
+    Samples,
+    check_derivatives,
+)
 from ..surrogate import Surrogate
+from ._loss import AbstractLoss, ValueLoss
+
+# Of data on disk.
+_MOST_ROWS = 20_000
 
 
 def as_reference(reference: Any) -> AbstractReferenceModel:
@@ -56,3 +72,30 @@ def check_dimensions(surrogate: Surrogate, reference: AbstractReferenceModel) ->
             f"the reference maps {reference.dim_in} inputs to {reference.dim_out} outputs, the network {widths[0]} to "
             f"{widths[-1]}."
         )
+
+
+# What was found in arrays that are still there: a search trains on the same ones a hundred times.
+_FOUND: dict[int, tuple[weakref.ref[jax.Array], tuple[str, ...]]] = {}
+
+
+def warn_of_contradictions(reference: Any, loss: AbstractLoss) -> None:
+    """Warn of derivatives that contradict the values of samples, if a loss learns from them.
+
+    Warns:
+        ContradictionWarning: see `check_derivatives`.
+    """
+    if isinstance(loss, ValueLoss):
+        return
+    if isinstance(reference, DataSet):
+        reference = reference.samples
+    elif isinstance(reference, MappedDataSet):
+        reference = reference.rows(0, _MOST_ROWS)
+    if not isinstance(reference, Samples) or reference.dydx is None or isinstance(reference.dydx, Tracer):
+        return
+    key = id(reference.dydx)
+    found = _FOUND.get(key)
+    if found is None or found[0]() is not reference.dydx:
+        messages = check_derivatives(reference).messages
+        found = _FOUND[key] = weakref.ref(reference.dydx, lambda _: _FOUND.pop(key, None)), messages
+    for message in found[1]:
+        warnings.warn(message, ContradictionWarning, stacklevel=3)

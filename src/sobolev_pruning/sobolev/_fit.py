@@ -16,7 +16,7 @@ from ..reference import AbstractReferenceModel, Samples
 from ..surrogate import MLP, Surrogate
 from ._attempt import run_attempt, with_params
 from ._checkpoints import Checkpoints, Store
-from ._checks import as_reference, check_clip_norm, check_dimensions, check_numbers
+from ._checks import as_reference, check_clip_norm, check_dimensions, check_numbers, warn_of_contradictions
 from ._course import Course
 from ._fingerprint import fingerprint, shared
 from ._history import CollapsedWarning, DivergedError, Failure, FitResult
@@ -98,6 +98,7 @@ def fit(
 
     Warns:
         CollapsedWarning: the network of the last attempt is constant although its labels are not.
+        ContradictionWarning: derivatives of a data set contradict its values; see `check_derivatives`.
         CheckpointWarning: a checkpoint was damaged, or could not be written during the training.
     """
     limit_programs()
@@ -106,6 +107,7 @@ def fit(
     check_numbers(steps=steps, batch_size=batch_size, steps_per_chunk=steps_per_chunk)
     check_dimensions(surrogate, reference)
     check_clip_norm(clip_norm)
+    warn_of_contradictions(reference, loss)
     mesh = checked_mesh(mesh, batch_size)
     if patience is not None:
         check_numbers(patience=patience)

@@ -15,6 +15,7 @@ from jaxtyping import Float, PRNGKeyArray
 from .._programs import limit_programs
 from ..reference import Samples, without_unknown
 from ..surrogate import MLP, Surrogate
+from ._checks import warn_of_contradictions
 from ._history import DivergedError, FitResult
 from ._loss import AbstractLoss
 from ._normal_equations import LeastSquares, NormalEquations, as_dtype, double_precision
@@ -87,6 +88,9 @@ def fit_levenberg_marquardt(
             where.
         DivergedError: the loss or its derivative is not finite at the start, with samples that are.
 
+    Warns:
+        ContradictionWarning: derivatives contradict the values; see `check_derivatives`.
+
     References: K. Levenberg (1944), D. Marquardt (1963); damping by the gain ratio, H. B. Nielsen, *Damping parameter
     in Marquardt's method*, IMM-REP-1999-05.
     """
@@ -116,6 +120,7 @@ def fit_levenberg_marquardt(
             f"{network.widths[-1]}."
         )
     check_size(network)
+    warn_of_contradictions(samples, loss)
     start_key, loss_key = (None, None) if key is None else jax.random.split(key)
     batch = surrogate.normalisation.normalise(samples)
     with double_precision():
