@@ -12,19 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
+from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
 from jaxtyping import Array
 
+from .._compat import ChangedPrimitiveError, body
 from ._operators import CONDITIONS, UntranslatableError, rules
-
-# Where each primitive keeps what it calls. Custom derivatives have been taken when the program is read.
-_BODIES: dict[Primitive, str] = {
-    primitives.jit_p: "jaxpr",
-    primitives.closed_call_p: "call_jaxpr",
-    primitives.remat_p: "jaxpr",
-    primitives.custom_jvp_call_p: "call_jaxpr",
-    primitives.custom_vjp_call_p: "call_jaxpr",
-}
 
 
 class Node(NamedTuple):
@@ -138,13 +130,16 @@ class _Walk:
         return [read(atom) for atom in jaxpr.outvars]
 
     def _equation(self, eqn: JaxprEqn, inputs: list[Any]) -> Sequence[Any]:
-        primitive, params = eqn.primitive, eqn.params
-        if primitive in _BODIES:
-            body = params[_BODIES[primitive]]
-            return self.run(*((body.jaxpr, body.consts) if isinstance(body, ClosedJaxpr) else (body, ())), inputs)
+        primitive = eqn.primitive
+        try:
+            called = body(eqn)
+        except ChangedPrimitiveError as error:
+            raise UntranslatableError(f"its primitive {error}") from None
+        if called is not None:
+            return self.run(called.jaxpr, called.consts, inputs)
         if not any(isinstance(value, str) for value in inputs):
             # JAX folds constants best, with whatever primitives they were made of.
-            results = primitive.bind(*inputs, **primitive.get_bind_params(params))
+            results = primitive.bind(*inputs, **primitive.get_bind_params(eqn.params))
             return results if primitive.multiple_results else [results]
         try:
             return [self._operation(eqn, inputs)]

@@ -20,6 +20,8 @@ import numpy as np
 from jax import lax
 from jax.extend.core import Primitive, primitives
 
+from .._compat import since
+
 
 class UntranslatableError(ValueError):
     """Something in an activation has no counterpart in ONNX; the message says what, for `OnnxExportError` to carry."""
@@ -186,6 +188,16 @@ def _square(g: Graph, x: str) -> str:
     return g("Mul", x, x)
 
 
+def _one_minus_square(g: Graph, x: str) -> str:
+    """As JAX does, without cancellation near 1."""
+    one = g.number(1.0)
+    return g("Mul", g("Add", one, x), g("Sub", one, x))
+
+
+for _primitive in since("one_minus_square"):
+    _define(_primitive, _one_minus_square)
+
+
 @_rule(lax.integer_pow_p)
 def _integer_pow(g: Graph, x: str, *, y: int) -> str:
     """By repeated squaring, as XLA does."""
@@ -301,7 +313,7 @@ def _erf(g: Graph, x: str) -> str:
 
 
 @_rule(lax.erfc_p)
-def _erfc(g: Graph, x: str) -> str:
+def _erfc(g: Graph, x: str, **_: Any) -> str:
     if g.dtype == np.float32:
         return g("Sub", g.number(1.0), g("Erf", x))
     x = _clipped(g, x, 30.0)

@@ -81,12 +81,6 @@ _ONLY_FLOAT64 = {
     lax.acosh_p, lax.atanh_p,
 }  # fmt: skip
 
-# Primitives that carry an `accuracy`; the margins hold for the default.
-_WITH_ACCURACY = {
-    lax.exp_p, lax.exp2_p, lax.expm1_p, lax.log_p, lax.log1p_p, lax.logistic_p, lax.tanh_p, lax.sin_p,
-    lax.cos_p, lax.tan_p, lax.sqrt_p, lax.rsqrt_p, lax.cbrt_p,
-}  # fmt: skip
-
 
 def is_accurate(primitive: Primitive, dtype: DTypeLike) -> bool:
     """Whether `_accurate.py` evaluates the function in this format."""
@@ -114,9 +108,8 @@ def evaluate(primitive: Primitive, *x: Array, **params: Any) -> Array:
 
 
 def _plain(primitive: Primitive, *x: Array, **params: Any) -> Array:
-    if primitive in _WITH_ACCURACY:
-        params["accuracy"] = None
-    return primitive.bind(*x, **params)
+    # The function of that name, which fills in the default accuracy, for which the margins hold.
+    return getattr(lax, primitive.name)(*x, **params)
 
 
 def bounds(primitive: Primitive, low: tuple[Array, ...], upp: tuple[Array, ...], **params: Any) -> tuple[Array, Array]:

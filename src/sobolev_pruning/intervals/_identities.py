@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from . import _roots as rational
-from ._forms import ONE, ZERO, Function, Indicator, Polynomial, Variable, in_powers, order_of, pieces
+from ._forms import ONE, ZERO, Function, Indicator, Monomial, Polynomial, Variable, in_powers, order_of, pieces
 
 # Where a piece lies: bounds of variables, or None where there are none.
 Bounds = Mapping[Variable, tuple[Fraction | None, Fraction | None]]
@@ -254,6 +254,31 @@ def zero(p: Polynomial) -> Polynomial | None:
     """The indicator of `p = 0`."""
     low, upp = above(p, False), above(p, True)
     return None if low is None or upp is None else low - upp
+
+
+def whole_gaussians(p: Polynomial, ends: Mapping[Function, int]) -> Polynomial:
+    """The polynomial without the indicators of `|v| < c` in what is multiplied by `exp(−v²)`, for v affine in x.
+
+    JAX takes x for 0 there, in the derivative of `exp(−x²)`, to have no product of 0 and ∞. What that leaves out is
+    below the smallest number, `c·exp(−c²)`, and were it kept, one function would be two pieces and a jump.
+
+    Args:
+        p: The polynomial.
+        ends: For each `exp(−v²)`, c.
+    """
+    terms: dict[Monomial, Fraction] = {}
+    for monomial, coefficient in p.terms.items():
+        powers = dict(monomial)
+        for gaussian in [a for a in powers if isinstance(a, Function) and a in ends]:
+            argument = in_powers(gaussian.argument)
+            for cut in [a for a in powers if isinstance(a, Indicator) and a.variable in gaussian.argument.variables]:
+                if len(argument) == 3 and rational.value(argument, cut.threshold) == -(ends[gaussian] ** 2):
+                    del powers[cut]
+                    if cut.threshold > -argument[1] / (2 * argument[2]):  # switched on beyond the upper end
+                        coefficient = Fraction(0)
+        key = tuple(sorted(powers.items(), key=order_of))
+        terms[key] = terms.get(key, Fraction(0)) + coefficient
+    return Polynomial(terms)
 
 
 APPLY: dict[str, Callable[[Polynomial], Polynomial | None]] = {

@@ -16,23 +16,24 @@ from jax import Array, lax
 from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var
 
+from .._compat import GAUSSIAN_ENDS, is_gaussian
 from . import _arithmetic as ia
 from ._bits import normalised
 from ._continuity import continuous
 from ._decoration import UNBOUNDED, UNDEFINED
 from ._dependence import MARK, joined, spread
 from ._domains import POSITIVE, Domain, domains
-from ._forms import Polynomial, TooLarge, Variable, nonlinear_variables, rename
+from ._forms import Function, Polynomial, TooLarge, Variable, nonlinear_variables, rename
+from ._identities import whole_gaussians
 from ._interval import Interval
 from ._once import computed_once
 from ._origins import UNTRIED, Origin, is_positive
-from ._program import source_of
+from ._program import body_of, source_of
 from ._ranges import Ranges, by_variable
 from ._rearrangements import REARRANGEMENTS
 from ._registry import (
     UnsupportedPrimitiveError,
     foreign_rule,
-    inlined,
     integer_rules,
     is_unproved,
     rules,
@@ -129,6 +130,7 @@ class Interpreter:
         self._count = 0
         self._source = ""  # the innermost user line; equations inside of JAX's own functions have none
         self._mapped: dict[Any, Node] = {}
+        self._gaussians: dict[Function, int] = {}  # and where they end
 
     # Values.
 
@@ -185,7 +187,14 @@ class Interpreter:
         key = (variable, factor, lax.exp_p)
         if key not in self._mapped:
             exponent = ia.scale(self._variable_value(variable), factor)
-            self._mapped[key] = self.new(self.nodes[variable].aval, rules[lax.exp_p](exponent, accuracy=None))
+            self._mapped[key] = self.new(self.nodes[variable].aval, rules[lax.exp_p](exponent))
+        return self.opaque(self._mapped[key])
+
+    def reciprocal_of_constant(self, variable: Variable) -> Polynomial:
+        """`1/k` as a variable of its own."""
+        key = (variable, lax.div_p)
+        if key not in self._mapped:
+            self._mapped[key] = self.new(self.nodes[variable].aval, ia.reciprocal(self._variable_value(variable)))
         return self.opaque(self._mapped[key])
 
     def new(self, aval: Any, value: Value) -> Node:
@@ -265,15 +274,28 @@ class Interpreter:
 
     def equation(self, eqn: JaxprEqn, inputs: list[Node]) -> list[Node]:
         """Evaluates one equation."""
-        primitive = eqn.primitive
         outer, self._source = self._source, source_of(eqn) or self._source
         try:
-            if primitive in inlined:
-                body = inlined[primitive](eqn.params)
-                return self.run(body.jaxpr, body.consts, inputs)
-            return self._operation(eqn, inputs)
+            body = body_of(eqn)
+            if body is None:
+                return self._operation(eqn, inputs)
+            if is_gaussian(eqn):
+                return self._gaussian(body, inputs)
+            return self.run(body.jaxpr, body.consts, inputs)
         finally:
             self._source = outer
+
+    def _gaussian(self, body: ClosedJaxpr, inputs: list[Node]) -> list[Node]:
+        """`exp(−x²)` of the derivatives of erf, whose own derivative leaves out what is below the smallest number."""
+        (node,) = inputs
+        p = self.form(node)
+        if p is not None and len(p.variables) > 1:
+            self.opaque(node)  # as erf makes it
+        (result,) = self.run(body.jaxpr, body.consts, inputs)
+        atom = None if result.form is None else result.form.lone_atom
+        if isinstance(atom, Function):
+            self._gaussians[atom] = GAUSSIAN_ENDS[8 * result.aval.dtype.itemsize]
+        return [result]
 
     def _operation(self, eqn: JaxprEqn, inputs: list[Node]) -> list[Node]:
         primitive = eqn.primitive
@@ -431,6 +453,8 @@ class Interpreter:
             return None
         if form is None or not is_float(aval):
             return form
+        if self._gaussians:
+            form = whole_gaussians(form, self._gaussians)
         if self._is_too_mixed(form):
             return None
         # A polynomial is evaluated in one dtype.
@@ -544,8 +568,3 @@ def clean(x: Interval) -> tuple[Interval, Array]:
     zero = ia.point(jnp.zeros((), x.lower.dtype))
     filled = ia.choose(empty, zero, x)
     return Interval._make(*normalised(filled.lower, filled.upper)), empty.any()
-
-
-def closed(jaxpr: Any) -> ClosedJaxpr:
-    """A jaxpr with its constants, from either form that primitives carry."""
-    return jaxpr if isinstance(jaxpr, ClosedJaxpr) else ClosedJaxpr(jaxpr, ())

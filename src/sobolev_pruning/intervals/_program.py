@@ -9,8 +9,9 @@ from jax.api_util import debug_info
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun, primitives
 
+from .._compat import ChangedPrimitiveError, body
 from ._interval import Interval
-from ._registry import inlined
+from ._registry import UnsupportedPrimitiveError
 
 Replace = Callable[[JaxprEqn, list[Any]], Sequence[Any] | None]
 
@@ -68,8 +69,17 @@ def trace(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) ->
 
 
 def body_of(eqn: JaxprEqn) -> ClosedJaxpr | None:
-    """The program that an equation calls, if it does nothing else: of `jit`, `remat`, custom derivative rules."""
-    return inlined[eqn.primitive](eqn.params) if eqn.primitive in inlined else None
+    """The program that an equation calls, if it does nothing else: of `jit`, `remat`, custom derivative rules.
+
+    Raises:
+        UnsupportedPrimitiveError: the equation has parameters that no rule knows.
+    """
+    try:
+        return body(eqn)
+    except ChangedPrimitiveError as error:
+        source = source_of(eqn)
+        place = f" It is used at {source}." if source else ""
+        raise UnsupportedPrimitiveError(f"The operation {error}.{place}") from None
 
 
 def is_custom(eqn: JaxprEqn) -> bool:

@@ -5,10 +5,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from jax.extend.core import ClosedJaxpr, Primitive
+from jax.extend.core import Primitive
+
+from .._compat import CALLS, PARAMETERS
 
 _rules: dict[Primitive, Callable[..., Any]] = {}
-_inlined: dict[Primitive, Callable[[dict[str, Any]], ClosedJaxpr]] = {}
 _structured: dict[Primitive, Callable[..., Any]] = {}
 _integer_rules: dict[Primitive, Callable[..., Any]] = {}
 _foreign: dict[tuple[str, str], Callable[..., Any]] = {}
@@ -20,7 +21,6 @@ integer_rules: Mapping[Primitive, Callable[..., Any]] = MappingProxyType(_intege
 # Rules that need to know more of their operands than their enclosures: called with the walk, the nodes of the operands,
 # the parameters and the types of the results; they return nodes.
 structured: Mapping[Primitive, Callable[..., Any]] = MappingProxyType(_structured)
-inlined: Mapping[Primitive, Callable[[dict[str, Any]], ClosedJaxpr]] = MappingProxyType(_inlined)
 
 
 class UnsupportedPrimitiveError(ValueError):
@@ -39,6 +39,7 @@ def defrule(primitive: Primitive, law: Callable[..., Any], *static: Any) -> None
         ValueError: the primitive has a rule already.
     """
     _refuse_second(primitive)
+    assert primitive.name in PARAMETERS, primitive
     _rules[primitive] = partial(law, primitive, *static)
 
 
@@ -49,12 +50,14 @@ def defstructured(primitive: Primitive, law: Callable[..., Any]) -> None:
         ValueError: the primitive has a rule already.
     """
     _refuse_second(primitive)
+    assert primitive.name in PARAMETERS, primitive
     _structured[primitive] = law
 
 
 def definteger(primitive: Primitive, law: Callable[..., Any], *static: Any) -> None:
     """Declares the law that `primitive` obeys where an operand is a range of integers."""
     assert primitive not in _integer_rules
+    assert primitive.name in PARAMETERS, primitive
     _integer_rules[primitive] = partial(law, primitive, *static)
 
 
@@ -71,18 +74,8 @@ def foreign_rule(primitive: Primitive) -> Callable[..., Any] | None:
     return None if law is None else partial(law, primitive)
 
 
-def definline(primitive: Primitive, body: Callable[[dict[str, Any]], ClosedJaxpr]) -> None:
-    """Declares that `primitive` calls the jaxpr that `body` finds in its parameters, and does nothing else.
-
-    Raises:
-        ValueError: the primitive has a rule already.
-    """
-    _refuse_second(primitive)
-    _inlined[primitive] = body
-
-
 def _refuse_second(primitive: Primitive) -> None:
-    if primitive in _rules or primitive in _inlined or primitive in _structured:
+    if primitive in _rules or primitive in CALLS or primitive in _structured:
         raise ValueError(
             f"The primitive `{primitive.name}` has an interval rule already. A second one would silently replace a "
             "tested enclosure; register a rule for a primitive of your own instead."
@@ -150,5 +143,5 @@ def unsupported_message(name: str, source: str | None = None, why: str = "") -> 
 
 def supported_primitives() -> tuple[str, ...]:
     """The names of all primitives that have a rule, sorted."""
-    known = [p.name for p in (*_rules, *_inlined, *_structured)]
+    known = [p.name for p in (*_rules, *CALLS, *_structured)]
     return tuple(sorted([*known, *(name for _, name in _foreign)]))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Primitive, primitives
 
+from .._compat import scan_parts, since
 from ._inclusion import inclusion
 from ._interval import Interval
 from ._program import Program, body_of, replay
@@ -27,7 +28,7 @@ TOTAL: frozenset[Primitive] = frozenset(
         lax.max_p, lax.min_p, lax.mul_p, lax.neg_p, lax.optimization_barrier_p, lax.pad_p, lax.reduce_sum_p,
         lax.reshape_p, lax.rev_p, lax.sin_p, lax.sinh_p, lax.slice_p, lax.split_p, lax.square_p, lax.squeeze_p,
         lax.stack_p, lax.stop_gradient_p, lax.sub_p, lax.tanh_p, lax.tile_p, lax.transpose_p, lax.unstack_p,
-        primitives.add_jaxvals_p, primitives.copy_p, primitives.name_p,
+        primitives.add_jaxvals_p, primitives.copy_p, primitives.name_p, *since("one_minus_square"),
     }
 )  # fmt: skip
 
@@ -93,7 +94,7 @@ def _is_continuous(eqn: JaxprEqn, depends: Sequence[bool]) -> bool:
     if primitive is lax.gather_p:
         return not depends[1] and params["mode"] != lax.GatherScatterMode.FILL_OR_DROP
     if primitive is lax.scan_p:
-        body = params["jaxpr"]
+        body = scan_parts(params).body
         return _walk(body, [True] * len(body.in_avals), partial=False) is not None
     return primitive in TOTAL or primitive in PARTIAL or primitive is lax.integer_pow_p
 

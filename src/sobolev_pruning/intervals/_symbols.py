@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 from jax.extend.core import Primitive, primitives
 
+from .._compat import since
 from . import _identities as identities
 from ._forms import ONE, ZERO, Atom, Indicator, Polynomial, TooLarge, Variable
 from ._origins import is_constant, is_positive
@@ -84,8 +85,18 @@ def _quotient(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any)
     numerator, denominator = (walk.form(node) for node in inputs)
     if numerator is None or denominator is None:
         return None
-    inverse = identities.reciprocal(denominator)
+    inverse = _reciprocal(walk, denominator)
     return None if inverse is None else numerator * inverse
+
+
+def _reciprocal(walk: "Interpreter", p: Polynomial) -> Polynomial | None:
+    """`1/(k·q) = (1/k)·(1/q)` for a constant k that is no rational number, such as the `log 2` of a derivative."""
+    for atom in p.atoms if len(p.variables) > 1 else ():
+        by_power = p.coefficients(atom)
+        if isinstance(atom, Variable) and set(by_power) == {1} and is_constant(walk.nodes.get(atom)):
+            inverse = _reciprocal(walk, by_power[1])
+            return None if inverse is None else inverse * walk.reciprocal_of_constant(atom)
+    return identities.reciprocal(p)
 
 
 def _integer_power(walk: "Interpreter", inputs: list["Node"], params: Any, aval: Any) -> Polynomial | None:
@@ -94,7 +105,7 @@ def _integer_power(walk: "Interpreter", inputs: list["Node"], params: Any, aval:
         return None
     if exponent >= 0:
         return p**exponent
-    inverse = identities.reciprocal(p)
+    inverse = _reciprocal(walk, p)
     return None if inverse is None else inverse**-exponent
 
 
@@ -242,6 +253,7 @@ _ALGEBRA: dict[Primitive, Callable[..., Polynomial | None]] = {
     lax.square_p: lambda x: x * x,
     lax.sqrt_p: identities.sqrt,
     lax.rsqrt_p: identities.rsqrt,
+    **{p: lambda x: ONE - x * x for p in since("one_minus_square")},
 }
 
 _PIECEWISE: dict[Primitive, Callable[..., Polynomial | None]] = {

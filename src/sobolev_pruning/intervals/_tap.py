@@ -15,6 +15,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxprs_in_params, primitives
 
+from .._compat import scan_parts
 from ._adjoints import check_floats, unit_directions
 from ._arguments import check_argnums, check_arithmetic, check_function, differentiated
 from ._inclusion import inclusion
@@ -217,7 +218,7 @@ def _evaluate(closed: ClosedJaxpr, args: Sequence[Any], zeros: dict[str, Array])
         if body is not None and any(name in zeros for name in _find(body)):
             return replay(body, inputs, replace)
         if eqn.primitive is primitives.scan_p:
-            inside = {name: zeros[name] for name in _find(eqn.params["jaxpr"]) if name in zeros}
+            inside = {name: zeros[name] for name in _find(scan_parts(eqn.params).body) if name in zeros}
             if inside:
                 results, steps = _scan(eqn.params, inputs, inside)
                 seen.update(steps)
@@ -229,7 +230,7 @@ def _evaluate(closed: ClosedJaxpr, args: Sequence[Any], zeros: dict[str, Array])
 
 def _scan(params: dict[str, Any], inputs: list[Any], zeros: dict[str, Array]) -> tuple[list[Any], dict[str, Array]]:
     """A scan whose steps have taps: each step takes its own zeros and hands its own taps out."""
-    body, n_consts, n_carry = params["jaxpr"], params["num_consts"], params["num_carry"]
+    body, n_consts, n_carry, length, reverse, unroll = scan_parts(params)
     consts, carry, xs = inputs[:n_consts], inputs[n_consts : n_consts + n_carry], inputs[n_consts + n_carry :]
 
     def step(carry: Any, x: Any) -> Any:
@@ -237,9 +238,7 @@ def _scan(params: dict[str, Any], inputs: list[Any], zeros: dict[str, Array]) ->
         results, seen = _evaluate(body, [*consts, *carry, *entries], added)
         return results[:n_carry], (results[n_carry:], seen)
 
-    last, (ys, seen) = lax.scan(
-        step, carry, (xs, zeros), length=params["length"], reverse=params["reverse"], unroll=params["unroll"]
-    )
+    last, (ys, seen) = lax.scan(step, carry, (xs, zeros), length=length, reverse=reverse, unroll=unroll)
     return [*last, *ys], seen
 
 
@@ -255,9 +254,8 @@ def _find(closed: ClosedJaxpr) -> dict[str, list[_Tapped | str]]:
         if body is not None and not is_custom(eqn):
             inner = _find(body)
         elif eqn.primitive is primitives.scan_p:
-            inner = {
-                name: [_stacked(t, eqn.params["length"]) for t in ts] for name, ts in _find(eqn.params["jaxpr"]).items()
-            }
+            scan = scan_parts(eqn.params)
+            inner = {name: [_stacked(t, scan.length) for t in ts] for name, ts in _find(scan.body).items()}
         else:
             bodies = [body] if body is not None else [_closed(j) for j in jaxprs_in_params(eqn.params)]
             inner = {name: [_why_not(eqn, t) for t in ts] for b in bodies for name, ts in _find(b).items()}

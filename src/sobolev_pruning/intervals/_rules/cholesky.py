@@ -31,7 +31,7 @@ from .triangular import lifted
 
 
 def _sqrt(x: Interval) -> Interval:
-    return rule_for(lax.sqrt_p)(x, accuracy=None)
+    return rule_for(lax.sqrt_p)(x)
 
 
 def _columns(a: Interval) -> Interval:

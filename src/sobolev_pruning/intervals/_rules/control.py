@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.extend.core import ClosedJaxpr, Primitive, primitives
+from jax.extend.core import ClosedJaxpr, primitives
 
+from ..._compat import closed, scan_parts
 from .._carried import (
     Carried,
     Traced,
@@ -37,31 +38,14 @@ from .._carried import (
 )
 from .._decoration import DISCONTINUOUS, UNDEFINED
 from .._dependence import MARK, largest
-from .._interpret import Interpreter, Node, closed, empty_where
+from .._interpret import Interpreter, Node, empty_where
 from .._interval import Interval
-from .._registry import definline, defstructured
+from .._registry import defstructured
 from .._ternary import Ternary
 from .piecewise import hull_of_possible, limits, possible_cases
 
-# Where each primitive keeps what it calls.
-BODIES: dict[Primitive, str] = {
-    primitives.jit_p: "jaxpr",
-    primitives.closed_call_p: "call_jaxpr",
-    primitives.remat_p: "jaxpr",
-    primitives.custom_jvp_call_p: "call_jaxpr",
-    primitives.custom_vjp_call_p: "call_jaxpr",
-}
-
 # Rounds that are followed one by one since the first after which a loop may have ended.
 PATIENCE = 2**14
-
-
-def _body(name: str) -> Callable[[dict[str, Any]], ClosedJaxpr]:
-    return lambda params: closed(params[name])
-
-
-for _primitive, _name in BODIES.items():
-    definline(_primitive, _body(_name))
 
 
 def _run(walk: Interpreter, body: ClosedJaxpr, consts: Sequence[Node], carried: Sequence[Carried]) -> list[Carried]:
@@ -129,11 +113,9 @@ def _decided(
 
 
 def _scan(walk: Interpreter, inputs: list[Node], params: dict[str, Any], avals: list[Any]) -> list[Node]:
-    body = closed(params["jaxpr"])
-    n_consts, n_carry = params["num_consts"], params["num_carry"]
+    body, n_consts, n_carry, length, reverse, unroll = scan_parts(params)
     consts, carry, xs = inputs[:n_consts], inputs[n_consts : n_consts + n_carry], inputs[n_consts + n_carry :]
     stacked = [pack(walk, node) for node in xs]
-    length = params["length"]
 
     def one(carried: tuple[Carried, ...], x: Any) -> list[Carried]:
         return _run(walk, body, consts, [*carried, *x])
@@ -147,7 +129,7 @@ def _scan(walk: Interpreter, inputs: list[Node], params: dict[str, Any], avals: 
         new = tuple(coerce(c, k, n.aval) for c, k, n in zip(results[:n_carry], kinds, carry, strict=True))
         return new, results[n_carry:]
 
-    last, ys = lax.scan(step, start, stacked, length=length, reverse=params["reverse"], unroll=params["unroll"])
+    last, ys = lax.scan(step, start, stacked, length=length, reverse=reverse, unroll=unroll)
     return _nodes(walk, [*last, *ys], avals)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array, lax
 from jax.extend.core import Primitive
 
+from ..._compat import since
 from .._arithmetic import as_interval
 from .._interval import Interval
 from .._registry import definteger
@@ -165,4 +166,10 @@ def _square(primitive: Primitive, x: Interval, **params: Any) -> Interval:
     return _integer_pow(lax.integer_pow_p, x, y=2)
 
 
+def _one_minus_square(primitive: Primitive, x: Interval, **params: Any) -> Interval:
+    return _corners(lax.sub_p, jnp.ones((), x.dtype), _square(lax.square_p, x))
+
+
 definteger(lax.square_p, _square)
+for _primitive in since("one_minus_square"):
+    definteger(_primitive, _one_minus_square)

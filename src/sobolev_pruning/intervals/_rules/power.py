@@ -9,9 +9,10 @@ from functools import reduce
 from typing import Any
 
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 from jax.extend.core import Primitive
 
+from ..._compat import since
 from .. import _arithmetic as ia
 from .._elementary import bounds
 from .._interval import Interval
@@ -26,8 +27,20 @@ def _square(_: Primitive, x: Interval, **params: Any) -> Interval:
     return ia.power(x, 2)
 
 
+def _one_minus_square(_: Primitive, x: Interval, **params: Any) -> Interval:
+    """`1 − x²` as `(1 + |x|)·(1 − |x|)`, which keeps what is small near 1 and falls in |x|."""
+    one = ia.point(jnp.ones((), x.dtype))
+
+    def at(size: Array) -> Interval:
+        return ia.mul(ia.add(one, ia.point(size)), ia.sub(one, ia.point(size)))
+
+    return Interval._make(at(x.magnitude).lower, at(x.mignitude).upper)
+
+
 defrule(lax.integer_pow_p, _integer_pow)
 defrule(lax.square_p, _square)
+for _primitive in since("one_minus_square"):
+    defrule(_primitive, _one_minus_square)
 
 
 def _pow(primitive: Primitive, x: Interval, y: Any, **params: Any) -> Interval:

@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 from jax.extend.core import Primitive, primitives
 
+from ..._compat import since
 from .._arithmetic import is_point
 from .._bits import flush_down_p, flush_up_p, order_p
 from .._interval import Interval
@@ -199,8 +200,9 @@ defrule(order_p, _order)
 def _empty(primitive: Primitive, *, dtype: Any, **params: Any) -> Any:
     """Whatever was in memory: nothing is known of it."""
     if jnp.issubdtype(dtype, jnp.floating):
-        return Interval.entire((), dtype)
+        return Interval.entire(params.get("shape", ()), dtype)
     return primitive.bind(dtype=dtype, **params)
 
 
-defrule(primitives.empty2_p, _empty)
+for _primitive in (primitives.empty2_p, *since("empty")):
+    defrule(_primitive, _empty)

@@ -16,9 +16,9 @@ import numpy as np
 from jax import Array, lax
 from jax.extend.core import Literal, Primitive, Var, primitives
 
+from ..._compat import closed
 from .. import _arithmetic as ia
-from .. import _interpret
-from .._interpret import Interpreter
+from .._interpret import Interpreter, point
 from .._interval import Interval
 from .._ranks import is_exact, winners
 from .._registry import UnsupportedPrimitiveError, definteger, defrule
@@ -31,7 +31,7 @@ def _linear_solve(_: Primitive, *operands: Any, const_lengths: Any, jaxprs: Any,
     right = list(operands[sum(const_lengths) :])
     if not all(isinstance(b, Interval) and jnp.issubdtype(b.dtype, jnp.floating) for b in right):
         raise UnsupportedPrimitiveError("solves a system of others than floats")
-    matvec = _interpret.closed(jaxprs.matvec)
+    matvec = closed(jaxprs.matvec)
     along = _along_one_axis(matvec, consts, right)
     return [along] if along is not None else _dense(matvec, consts, right)
 
@@ -115,7 +115,7 @@ def _along_one_axis(matvec: Any, consts: list[Any], right: list[Interval]) -> In
 def _constant(matvec: Any, consts: list[Any], names: list[Var], var: Any) -> Interval:
     known = dict(zip([*names, *matvec.jaxpr.constvars], [*consts, *matvec.consts], strict=True))
     value = known[var]
-    return value if isinstance(value, Interval) else _interpret.point(value)
+    return value if isinstance(value, Interval) else point(value)
 
 
 defrule(primitives.linear_solve_p, _linear_solve)

@@ -8,17 +8,10 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax.extend import source_info_util
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, primitives
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jaxtyping import Array, PyTree
 
-# What only calls another program, and the parameter that holds it. Derivatives of their own make no difference here.
-_CALLS: dict[Primitive, str] = {
-    primitives.jit_p: "jaxpr",
-    primitives.closed_call_p: "call_jaxpr",
-    primitives.remat_p: "jaxpr",
-    primitives.custom_jvp_call_p: "call_jaxpr",
-    primitives.custom_vjp_call_p: "call_jaxpr",
-}
+from ..._compat import body
 
 Call = Callable[[Any, Any], Any]
 
@@ -191,21 +184,14 @@ def _write_out(
 
     for eqn in jaxpr.eqns:
         inputs = tuple(map(read, eqn.invars))
-        body = _body(eqn)
+        called = body(eqn)
         # What JAX's own functions consist of has no line of the user's; the call of the function has.
         source = source_info_util.summarize(eqn.source_info) or caller
-        if body is None:
+        if called is None:
             outputs = [_new(flat, variable) for variable in eqn.outvars]
             flat.steps.append(Step(eqn.primitive, eqn.params, inputs, tuple(outputs), source))
         else:
-            inner, inner_consts = body
-            outputs = _write_out(flat, inner, inner_consts, dict(zip(inner.invars, inputs, strict=True)), source)
+            inner = called.jaxpr
+            outputs = _write_out(flat, inner, called.consts, dict(zip(inner.invars, inputs, strict=True)), source)
         known.update(zip(eqn.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
-
-
-def _body(eqn: JaxprEqn) -> tuple[Jaxpr, Sequence[Any]] | None:
-    if eqn.primitive not in _CALLS:
-        return None
-    body = eqn.params[_CALLS[eqn.primitive]]
-    return (body.jaxpr, body.consts) if isinstance(body, ClosedJaxpr) else (body, ())

@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 from jax.extend.core import Primitive, primitives
 
+from ..._compat import closed, scan_parts, since
 from ._labels import Axes, Labels
 from ._program import Program, Step, flatten
 
@@ -310,13 +311,14 @@ def _convolution(labels: Labels, step: Step, operands: list[Axes], shapes: list[
 
 def scan_counts(step: Step) -> tuple[int, int]:
     """How many operands of a scan are the same in all its steps, and how many are carried from one to the next."""
-    return step.params["num_consts"], step.params["num_carry"]
+    scan = scan_parts(step.params)
+    return scan.n_consts, scan.n_carry
 
 
 def _scan(labels: Labels, step: Step, operands: list[Axes], shapes: list[tuple[int, ...]]) -> list[Axes]:
     """What is carried has the same channels in every step; the axis of the steps is fixed."""
-    params, body = step.params, flatten(step.params["jaxpr"])
-    n_consts, n_carry = scan_counts(step)
+    scan = scan_parts(step.params)
+    body, n_consts, n_carry = flatten(scan.body), scan.n_consts, scan.n_carry
     n_fixed = n_consts + n_carry
     for operand in operands[n_fixed:]:
         labels.pin(operand[0], f"counts the steps of {step.name}")
@@ -330,12 +332,12 @@ def _scan(labels: Labels, step: Step, operands: list[Axes], shapes: list[tuple[i
             labels.join(first, second)
     stacked = results[n_carry:]
     counts = f"counts the steps of {step.name}"
-    return results[:n_carry] + [pinned_axes(labels, [params["length"]], counts) + s for s in stacked]
+    return results[:n_carry] + [pinned_axes(labels, [scan.length], counts) + s for s in stacked]
 
 
 def _cond(labels: Labels, step: Step, operands: list[Axes], shapes: list[tuple[int, ...]]) -> list[Axes]:
     """All branches return the same channels."""
-    inside = [propagate(labels, flatten(branch), operands[1:]) for branch in step.params["branches"]]
+    inside = [propagate(labels, flatten(closed(branch)), operands[1:]) for branch in step.params["branches"]]
     labels.bodies[id(step)] = inside
     results = [[body.axes[i] for i in body.program.outputs] for body in inside]
     for other in results[1:]:
@@ -361,7 +363,7 @@ _ENTRYWISE = (
     "sqrt", "square", "stop_gradient", "sub", "tan", "tanh", "xor", "zeta",
 )  # fmt: skip
 _register(_entrywise, *(getattr(lax, f"{name}_p") for name in _ENTRYWISE))
-_register(_entrywise, primitives.add_jaxvals_p, primitives.copy_p, primitives.name_p)
+_register(_entrywise, primitives.add_jaxvals_p, primitives.copy_p, primitives.name_p, *since("one_minus_square"))
 _register(_passed, lax.optimization_barrier_p)
 ENTRYWISE = frozenset(_rules)
 """What treats every entry by itself, so that it does the same to fewer of them."""
