@@ -1,5 +1,6 @@
 """Whatever the parser of another library raises becomes one short line that names the file."""
 
+import gzip
 import io
 import re
 import sys
@@ -7,13 +8,17 @@ import warnings
 import zipfile
 from pathlib import Path
 
+import jax
 import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from sobolev_pruning import _reading
 from sobolev_pruning._reading import brief, from_json, reading, shown
+from sobolev_pruning.pruning import kept_inputs
 from sobolev_pruning.reference import MappedDataSet, read_points, read_table
+from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
 
 
 def npy(shape="(3,)", descr="'<f8'", data=bytes(24), version=1):
@@ -110,19 +115,35 @@ def test_a_damaged_archive_is_one_line(tmp_path, data, message):
         read_table(path, inputs=["a"], outputs=["y"])
 
 
-def test_zeros_that_would_fill_the_memory_are_refused(tmp_path):
-    """What is small on disk and large in memory is not made to be read; what compresses well is."""
-    zeros = bytes(2**20)
-    with zipfile.ZipFile(tmp_path / "t.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("a", "y"):
-            with archive.open(f"{name}.npy", "w") as file:
-                file.write(npy(f"({2**26},)", data=b""))
-                for _ in range(2**9):
-                    file.write(zeros)
-    with pytest.raises(ValueError, match=r"array 'a' cannot be read \(\d+ bytes are said to hold 5368\d+\)"):
-        read_table(tmp_path / "t.npz", inputs=["a"], outputs=["y"])
-    np.savez_compressed(tmp_path / "u.npz", a=np.zeros(100_000), y=np.arange(100_000.0))
-    assert read_table(tmp_path / "u.npz", inputs=["a"], outputs=["y"]).n == 100_000
+@pytest.fixture
+def little_room(monkeypatch):
+    """As if the memory held a few hundred kilobytes, so that the crafted files can be small."""
+    monkeypatch.setattr(_reading, "_LARGE", 2**18)
+
+
+@pytest.mark.usefixtures("little_room")
+def test_what_is_small_on_disk_and_fills_the_memory_is_refused(tmp_path):
+    zeros = np.zeros(2**17)
+    np.savez_compressed(tmp_path / "t.npz", a=zeros, y=zeros)
+    with gzip.open(tmp_path / "t.csv.gz", "wt") as file:
+        file.write("a,y\n" + "0,0\n" * 2**18)
+    with gzip.open(tmp_path / "line.csv.gz", "wb") as file:
+        file.write(b"a,y\xff" + bytes(2**20))
+    parquet.write_table(pa.table({"a": zeros, "y": zeros}), tmp_path / "t.parquet")
+    for name in ("t.npz", "t.csv.gz", "line.csv.gz", "t.parquet"):
+        with pytest.raises(ValueError, match=rf"/{name}: .*(bytes are said to hold \d+|is not UTF-8)"):
+            read_table(tmp_path / name, inputs=["a"], outputs=["y"])
+
+
+@pytest.mark.usefixtures("little_room")
+def test_a_constant_column_beside_data_is_read(tmp_path):
+    y = np.random.default_rng(0).normal(size=2**17)
+    np.savez_compressed(tmp_path / "t.npz", a=np.zeros(2**17), y=y)
+    parquet.write_table(pa.table({"a": np.zeros(2**17), "y": y}), tmp_path / "t.parquet")
+    with gzip.open(tmp_path / "t.csv.gz", "wt") as file:
+        file.write("a,y\n" + "".join(f"0,{value}\n" for value in y[:1000]))
+    for name, n in (("t.npz", 2**17), ("t.parquet", 2**17), ("t.csv.gz", 1000)):
+        assert read_table(tmp_path / name, inputs=["a"], outputs=["y"]).n == n
 
 
 def test_arrays_of_any_order_and_byte_order_are_read(tmp_path):
@@ -191,6 +212,14 @@ def test_one_kind_of_error(error):
 def test_the_user_can_still_interrupt():
     with pytest.raises(KeyboardInterrupt), reading("f", "damaged"):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("text", ["[0", "[0, 0]", "[1.0, 2]", "[-1, 0]", "[0]", "{}", "[" * 5000, '["a", "b"]'])
+def test_provenance_that_a_file_brings_is_checked_before_it_is_used(text):
+    surrogate = Surrogate(MLP.create([2, 1], key=jax.random.key(0)), Normalisation.identity(2, 1))
+    assert kept_inputs(surrogate.with_provenance(kept_inputs="[3, 1]")) == (3, 1)
+    with pytest.raises(ValueError, match=r"the provenance of the surrogate: `kept_inputs` is .* 2 inputs"):
+        kept_inputs(surrogate.with_provenance(kept_inputs=text))
 
 
 def test_warnings_of_a_parser_are_not_shown():

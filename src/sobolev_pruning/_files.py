@@ -7,6 +7,7 @@ without a lock was left by a process that died; the next write into that folder 
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -19,6 +20,9 @@ try:
     import fcntl
 except ImportError:  # Windows; drafts of processes that died stay there until somebody removes them
     fcntl = None
+
+# File systems take 255 bytes, some 143; an ending and a number follow.
+_LONGEST_STEM = 100
 
 # Short, whatever the target is called, since the target's own name may be as long as the file system allows.
 _PREFIX, _DRAFT, _COMPLETE = ".sobolev-pruning-", ".tmp", ".complete"
@@ -143,6 +147,16 @@ def write_somewhere(path: Path, write: Callable[[Path], object]) -> tuple[Path, 
         except OSError:
             tried.append(str(folder))
     raise OSError(reason.errno, f"{in_words(reason)}; nor can it be written to {', '.join(tried[1:])}") from reason
+
+
+def short_stem(stem: str) -> str:
+    """A file's name without its ending, shortened to what any file system takes, and still a name of its own.
+
+    Names are made of the widths of a network, which may have a hundred layers.
+    """
+    if len(stem) <= _LONGEST_STEM:
+        return stem
+    return f"{stem[: _LONGEST_STEM // 2]}--{hashlib.sha256(stem.encode()).hexdigest()[:16]}"
 
 
 def in_words(error: OSError) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 # Longer texts in a message bury what it says: about two lines of a terminal, and one for a single value.
 _LONGEST_TEXT, _LONGEST_VALUE = 200, 80
+# What may be made of any small file, and of every byte of a larger one.
+_LARGE, _MOST_PACKED = 2**28, 100
 
 
 def brief(text: object, longest: int = _LONGEST_TEXT) -> str:
@@ -83,6 +85,23 @@ def check_file(path: Path, missing: str) -> None:
     """
     if not os.path.isfile(path):  # `Path.is_file` raises where the path is too long
         raise FileNotFoundError(f"{brief(path)}: {missing}.")
+
+
+def check_expansion(n_stored: int, n_bytes: int) -> None:
+    """Refuse what is small on disk and would fill the memory; to be called within `reading`.
+
+    A crafted file may hold gigabytes of zeros in some kilobytes (DEFLATE packs up to 1 032 bytes into one); columns of
+    numbers that were measured or computed do not come near a hundredth.
+
+    Args:
+        n_stored: bytes in the file.
+        n_bytes: bytes that they are said to hold.
+
+    Raises:
+        ValueError: they are too many.
+    """
+    if n_bytes > max(_LARGE, _MOST_PACKED * n_stored):
+        raise ValueError(f"{n_stored} bytes are said to hold {n_bytes}")
 
 
 def from_json(text: str) -> Any:

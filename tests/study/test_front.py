@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from sobolev_pruning._files import short_stem
 from sobolev_pruning.pruning import Candidate, ShrinkResult, SurrogateErrors, Tolerance
 from sobolev_pruning.study import RunExistsError, check_front_folder, pareto_front, write_front
 from sobolev_pruning.study._figures import to_svg
@@ -97,3 +98,16 @@ def test_the_figure_of_little(networks):
     figure = pareto_front(networks, {"values": 1e-2})
     assert len(figure.axes) == (networks[0]["errors"]["values"] is not None)
     assert to_svg(figure) == to_svg(pareto_front(networks, {"values": 1e-2}))
+
+
+def test_networks_of_many_layers_have_names_that_a_file_can_have(tmp_path):
+    """Their widths alone are longer than the 255 bytes that most file systems take."""
+    deep, deeper = candidate((12,) * 90, 1e-6), candidate((12,) * 91, 1e-7)
+    summary = write_front(ShrinkResult(deep, deeper, (deep, deep), True), TOLERANCE, 1.0, tmp_path)
+    names = {network["surrogate"] for network in summary["networks"] if network["on_front"]}
+    assert len(names) > 1
+    assert all(len(name) < 140 and (tmp_path / name).is_file() for name in names)
+    assert short_stem("2-8-8-1") == "2-8-8-1"
+    stems = {short_stem("7-" + "12-" * n + "1") for n in range(300)}
+    assert len(stems) == 300
+    assert max(map(len, stems)) <= 100

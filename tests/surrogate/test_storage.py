@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 
 import jax
 import jax.numpy as jnp
@@ -109,6 +110,13 @@ def with_text(old, new):
     return damage
 
 
+def many_layers(metadata, tensors):
+    n = 5000
+    layers = {f"layers.{i}.{name}": np.ones((1, 1)[:k]) for i in range(n) for k, name in ((2, "weight"), (1, "bias"))}
+    units = {name: np.ones(1) for name in ("x_mean", "x_scale", "y_mean", "y_scale")}
+    return with_config(widths=[1] * (n + 1))(metadata, units | layers)
+
+
 def with_few_bytes(width):
     """One weight of that width squared, all zeros but the last."""
 
@@ -154,6 +162,7 @@ DAMAGES = {
     "a negative width": with_config(widths=[3, -4, 2, 2]),
     "a width beyond any memory": with_config(widths=[3, 10**30, 2, 2]),
     "a million widths": with_config(widths=[1] * 10**6),
+    "more layers than could be compiled": many_layers,
     "deeply nested widths": with_text('"widths": [3', '"widths": ' + "[" * 10**5 + "3"),
     "a key twice": with_text('"widths": [3', '"widths": [1], "widths": [3'),
     "digits beyond what Python reads": with_text('"widths": [3', '"widths": [' + "3" * 5000),
@@ -173,6 +182,19 @@ def test_a_damaged_file_is_one_clear_error(tmp_path, stored, damage):
         load(tmp_path / "bad.safetensors")
     assert len(str(error.value)) < 800
     assert "\n" not in str(error.value)
+
+
+def test_a_tensor_that_is_described_twice_is_refused(tmp_path):
+    """Readers differ in which description they believe."""
+    save(surrogate(), tmp_path / "a")
+    data = (tmp_path / "a").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = data[8 : 8 + length].rstrip()
+    again = re.search(rb'"layers\.0\.bias":\{[^}]*\}', header).group()
+    header = header[:-1] + b"," + again + b"}"
+    (tmp_path / "a").write_bytes(len(header).to_bytes(8, "little") + header + data[8 + length :])
+    with pytest.raises(ValueError, match=r"a: not a safetensors file, or a damaged one \(a key is given twice"):
+        load(tmp_path / "a")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not ours", b"\xff" * 200], ids=["empty", "foreign", "noise"])

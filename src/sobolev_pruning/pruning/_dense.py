@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .._programs import limit_programs
+from .._reading import from_json, reading, shown
 from ..surrogate import Normalisation, Surrogate
 from ._compensation import AbstractCompensation, LeastSquares
 from ._kept import Kept
@@ -67,9 +68,18 @@ def kept_inputs(surrogate: Surrogate) -> tuple[int, ...]:
     It is part of the provenance, so that it is stored with the surrogate. For samples `x` of the original model,
 
         surrogate.evaluate(x[:, jnp.asarray(kept_inputs(surrogate))])
+
+    Raises:
+        ValueError: the provenance, which may come from a file, does not name as many inputs as the surrogate has.
     """
-    stored = dict(surrogate.provenance).get(_KEPT)
-    return tuple(range(surrogate.network.widths[0])) if stored is None else tuple(json.loads(stored))
+    stored, d = dict(surrogate.provenance).get(_KEPT), surrogate.network.widths[0]
+    if stored is None:
+        return tuple(range(d))
+    with reading("the provenance of the surrogate", f"`{_KEPT}` is {shown(stored)}, not {d} inputs"):
+        kept = tuple(from_json(stored))
+        if not all(type(i) is int and i >= 0 for i in kept) or not len(kept) == len(set(kept)) == d:
+            raise ValueError("they are counted from zero, each once")
+    return kept
 
 
 def choose_layers(surrogate: Surrogate, ranking: Ranking, widths: Sequence[int], compensation: LeastSquares) -> Kept:

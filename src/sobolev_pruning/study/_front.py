@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from .._files import write_whole
+from .._files import short_stem, write_whole
 from ..pruning import Candidate, ShrinkResult, Tolerance
 from ..surrogate import save
 from ._figures import pareto_front, to_svg
@@ -117,7 +117,7 @@ def write_front(result: ShrinkResult, tolerance: Tolerance, seconds: float, path
 
 def _unused(used: set[str], candidate: Candidate) -> str:
     """A name of its own for each; two networks of the same widths may both be on the front."""
-    name = "-".join(map(str, candidate.widths))
+    name = short_stem("-".join(map(str, candidate.widths)))
     tail = next(f"-{k}" if k else "" for k in range(len(used) + 1) if f"{name}-{k}" not in used)
     used.add(f"{name}{tail or '-0'}")
     return f"{_FOLDER}/{name}{tail}.safetensors"

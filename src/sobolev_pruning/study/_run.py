@@ -9,6 +9,7 @@ from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 
+from .._files import short_stem
 from ..exchange import export_onnx
 from ..sobolev import DivergedError, ProgressReporter
 from ..surrogate import save
@@ -85,7 +86,7 @@ def run_bachelier(
     try:
         for stage in study.run():
             stages.append(stage)
-            name = f"checkpoints/{stage.size}-{stage.name}.safetensors"
+            name = f"checkpoints/{short_stem(f'{stage.size}-{stage.name}')}.safetensors"
             lines += _metric_lines(stage)
             try:
                 folder.store(name, lambda path, stage=stage: save(stage.surrogate, path))
@@ -94,7 +95,8 @@ def run_bachelier(
                 listener.stage(stage)
     except DivergedError as error:
         size = "-".join(map(str, error.surrogate.network.widths))
-        folder.store(f"checkpoints/{size}-diverged.safetensors", lambda path, error=error: save(error.surrogate, path))
+        name = f"checkpoints/{short_stem(f'{size}-diverged')}.safetensors"
+        folder.store(name, lambda path, error=error: save(error.surrogate, path))
         raise
 
     smallest = min(

@@ -23,6 +23,8 @@ from ._sparse_weights import MOST_UNPACKED, packed, unpacked
 from ._surrogate import Surrogate
 
 _FORMAT = "sobolev-pruning/1"
+# Reading takes a millisecond for each, and no deeper network could be compiled.
+_MOST_LAYERS = 4096
 _UNITS = ("x_mean", "x_scale", "y_mean", "y_scale")
 
 
@@ -108,10 +110,10 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
         if not (isinstance(widths, list) and all(type(width) is int and width > 0 for width in widths)):
             raise ValueError(f"its widths are {shown(widths)}, not a list of positive whole numbers")
         provenance = tuple((str(k), str(v)) for k, v in config["provenance"].items())
-    if not 2 <= len(widths) <= len(tensors):
+    if not 2 <= len(widths) <= min(len(tensors), _MOST_LAYERS):
         raise ValueError(
             f"{path}: the file states {len(widths)} widths, {shown(widths)}, and holds {len(tensors)} tensors; a "
-            "network has at least two widths, and tensors for each."
+            f"network has two to {_MOST_LAYERS} widths, and tensors for each."
         )
     d, m = widths[0], widths[-1]
     shapes: dict[str, tuple[int, ...]] = dict(zip(_UNITS, [(d,), (d,), (m,), (m,)], strict=True))
@@ -194,6 +196,10 @@ def store_certificate(
 def _contents(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     check_file(path, "there is no such file; give the file that `save` wrote")
     with reading(path, "not a safetensors file, or a damaged one"), safe_open(path, framework="numpy") as file:
+        if len(file.keys()) > len(_UNITS) + 3 * _MOST_LAYERS:
+            raise ValueError(f"it holds {len(file.keys())} tensors, more than any surrogate")
+        with path.open("rb") as head:
+            from_json(head.read(int.from_bytes(head.read(8), "little")).decode())  # each tensor is described once
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     if metadata.get("format") != _FORMAT:

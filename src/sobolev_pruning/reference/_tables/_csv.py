@@ -13,12 +13,26 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float
 
-from ..._reading import brief, shown
+from ..._reading import brief, check_expansion, shown
 from ._format import CsvFormat, hint
 from ._table import AbstractTable, Chunk
 
 # Lines and rows from which separator and decimal sign are found.
 _FEW_LINES, _FEW_ROWS = 50, 1000
+
+
+class _Unpacked(gzip.GzipFile):
+    """The bytes of a compressed file, as long as they are no more than such a file may hold."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._n_stored = path.stat().st_size
+
+    def read1(self, size: int = -1) -> bytes:
+        """Some bytes; this alone is what a text is read with."""
+        data = super().read1(size)
+        check_expansion(self._n_stored, self.tell())
+        return data
 
 
 @final
@@ -160,7 +174,7 @@ class CsvTable(AbstractTable):
                         f"{self.path}: line {self._first_line_that_is_no_text()} is not UTF-8; save the table as "
                         "text in UTF-8."
                     ) from None
-                except (OSError, EOFError, zlib.error) as error:
+                except (OSError, EOFError, ValueError, zlib.error) as error:
                     raise ValueError(
                         f"{self.path}: the compressed file is damaged after line {number - 1} ({brief(error)})."
                     ) from None
@@ -173,20 +187,17 @@ class CsvTable(AbstractTable):
                 above_names = above_names and not text.strip()
                 yield number, text
 
-    def _open(self) -> io.TextIOWrapper:
+    def _open(self, errors: str = "strict") -> io.TextIOWrapper:
+        is_packed = self.path.suffix.lower() == ".gz"
+        file: Any = _Unpacked(self.path) if is_packed else self.path.open("rb")
         # With or without the mark of the byte order that some programs put before the text.
-        return io.TextIOWrapper(self._open_bytes(), encoding="utf-8-sig", newline="")
-
-    def _open_bytes(self) -> Any:
-        return gzip.open(self.path) if self.path.suffix.lower() == ".gz" else self.path.open("rb")
+        return io.TextIOWrapper(file, encoding="utf-8-sig", errors=errors, newline="")
 
     def _first_line_that_is_no_text(self) -> int:
         number = 0
         # What is compressed may be damaged further on.
-        with contextlib.suppress(OSError, EOFError, zlib.error), self._open_bytes() as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    line.decode("utf-8")
-                except UnicodeDecodeError:
-                    return number
+        with contextlib.suppress(OSError, EOFError, ValueError, zlib.error), self._open("surrogateescape") as file:
+            for line in file:
+                line.encode()  # what stands for bytes that are not text cannot be written as such
+                number += 1
         return number + 1

@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from ..._reading import brief, reading, shown
+from ..._reading import brief, check_expansion, reading, shown
 from ._table import AbstractTable, Chunk
 
 
@@ -33,6 +33,7 @@ class ParquetTable(AbstractTable):
         with reading(path, "not a Parquet file, or a damaged one"):
             self._file = parquet.ParquetFile(path)
             self.names = list(self._file.schema_arrow.names)
+            self._n_rows = self._file.metadata.num_rows
 
     def chunks(self, wanted: Sequence[str], n_rows: int) -> Iterator[Chunk]:
         """Some rows at a time; only the columns asked for are read."""
@@ -41,6 +42,8 @@ class ParquetTable(AbstractTable):
         self.check_names(wanted)
         for name in wanted:
             self._check_type(name)
+        with reading(self.path, "the columns cannot be read"):
+            check_expansion(self.path.stat().st_size, 8 * self._n_rows * len(wanted))
         begin = 1
         batches = self._file.iter_batches(batch_size=n_rows, columns=list(wanted))
         while True:

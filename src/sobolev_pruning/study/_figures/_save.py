@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..._files import write_whole
+from ..._files import short_stem, write_whole
 from ._style import style
 
 _DPI = 200
@@ -51,8 +51,9 @@ def save_figures(figures: Mapping[str, Figure], folder: str | os.PathLike) -> di
     images = {}
     for name, figure in figures.items():
         images[name] = to_png(figure)
-        write_whole(folder / f"{name}.png", images[name])
+        stem = short_stem(name)
+        write_whole(folder / f"{stem}.png", images[name])
         buffer = io.BytesIO()
         figure.savefig(buffer, format="pdf", dpi=_DPI, metadata={"CreationDate": None})
-        write_whole(folder / f"{name}.pdf", buffer.getvalue())
+        write_whole(folder / f"{stem}.pdf", buffer.getvalue())
     return images
