@@ -1,16 +1,35 @@
-# Two commands do everything: `make demo` and `make test`. They share the environment in .venv.
+# Two commands do everything: `make demo` and `make test`. They share the environment in .venv; with another interpreter,
+# as in `make test PYTHON=python3.13`, it is one of its own, .venv-3.13.
 
 PYTHON ?= python3
-BIN := .venv/bin
-INSTALLED := .venv/.installed
+VERSION = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(or $(VERSION),$(error $(PYTHON) is no Python interpreter)))
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test sweep fuzz check tables peers margins clean
+PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+# What may change with JAX: its primitives and their rules, derivatives, loops, training, export, certificates, a study.
+TESTS_OF_JAX := tests/test_compat.py $(addprefix tests/intervals/test_interval_, rules.py control.py activations.py \
+	adjoints.py inclusion.py) tests/exchange/test_activations.py tests/sobolev/test_loss.py \
+	tests/certification/test_certify.py tests/pruning/test_significance.py tests/study/test_run.py
+
+.PHONY: demo test reduced prerelease sweep fuzz check tables peers margins clean
 
 demo: $(INSTALLED)  ## Run the published case study and write runs/bachelier/report.html.
 	$(BIN)/sobolev-pruning run bachelier --output runs/bachelier --overwrite
 
 test: $(INSTALLED)  ## Run the test suite.
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+	$(PYTEST)
+
+reduced: $(INSTALLED)  ## Run the part of the test suite that shows whether a version of JAX is supported.
+	$(PYTEST) $(TESTS_OF_JAX)
+
+# Of the registry, or, for nightly builds, of the index that JAX documents, given in PIP_EXTRA_INDEX_URL.
+prerelease:  ## Run the test suite on the newest pre-release of JAX, in its own environment; needs Python 3.12 or later.
+	$(MAKE) .venv-prerelease/.installed VENV=.venv-prerelease
+	.venv-prerelease/bin/python -m pip install --quiet --disable-pip-version-check --pre --upgrade jax jaxlib
+	.venv-prerelease/bin/python -c 'import jax; print("JAX", jax.__version__)'
+	SOBOLEV_PRUNING_UNTRIED_JAX=1 $(MAKE) test VENV=.venv-prerelease
 
 sweep: $(INSTALLED)  ## Run the tests that are too long for every change.
 	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
@@ -52,9 +71,9 @@ margins: $(INSTALLED)  ## Sweep all float32 operands of every elementary functio
 # Rebuilt only when the project's requirements change, so that a second call installs nothing.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("sobolev-pruning needs Python 3.11 or later") if sys.version_info < (3, 11) else None'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[onnx,dev]'
 	touch $@
 
 clean:  ## Remove the environment and all output.
-	rm -rf .venv runs
+	rm -rf .venv .venv-* runs

@@ -1,6 +1,9 @@
 """What is read of JAX is checked: versions, parameters of primitives, and the programs that equations stand for."""
 
+import os
+import tomllib
 import warnings
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -267,3 +270,23 @@ def test_polynomials_and_what_is_cut_off_are_enclosed():
     own = inclusion(lambda x: jnp.where(jnp.abs(x) < 28.0, x, 0.0) + jax.grad(lax.erf)(x))(Interval(29.0, 30.0))
     assert own.lower <= 0.0 <= own.upper
     assert own.upper < 1e-300
+
+
+# What is installed.
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_project_allows_the_versions_that_were_tried():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert f"jax>={_compat.OLDEST},<={_compat.NEWEST}" in project["dependencies"]
+
+
+def test_the_pins_hold_both_ends():
+    pins = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    assert {pin for pin in pins if pin.startswith(("jax==", "jaxlib=="))} == {
+        f'{name}=={version}; python_version {when} "3.12"'
+        for name in ("jax", "jaxlib")
+        for version, when in ((_compat.OLDEST, "<"), (_compat.NEWEST, ">="))
+    }
+    assert jax.__version__ in (_compat.OLDEST, _compat.NEWEST) or os.environ.get(_compat.UNTRIED)
