@@ -175,6 +175,21 @@ def test_a_certificate_goes_only_to_its_own_surrogate(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_region_around_data_takes_the_columns_that_the_model_has_names_of(run, proved, tmp_path):
+    save(network().named(inputs=["x"], outputs=["price"]), "model.safetensors")
+    (tmp_path / "work" / "wide.csv").write_text("day,x,note\n1,0.25,a\n2,0.5,b\n")
+    status, out, err = run("certify", "model.safetensors", "--region", "wide.csv")
+    assert status == 0, err
+    assert "∂price/∂x" in out
+    certificate = load_certificate("model.safetensors", load("model.safetensors"))
+    assert certificate is not None
+    assert (certificate.region["lower"], certificate.region["upper"]) == ([0.25], [0.5])
+    save(network().named(inputs=["z"], outputs=["price"]), "model.safetensors")
+    (tmp_path / "work" / "wide.csv").write_text("day,x,note\n1,0.25,a\n")
+    status, _, err = run("certify", "model.safetensors", "--region", "wide.csv")
+    assert (status, err.count("\n")) == (2, 1)
+
+
 def without_room(monkeypatch, *names):
     """Files of these names find no room."""
     from sobolev_pruning import _files

@@ -10,6 +10,7 @@ import pytest
 from jax.scipy.stats import norm
 
 from sobolev_pruning.certification import certify, tables
+from sobolev_pruning.intervals import UnsupportedPrimitiveError
 from sobolev_pruning.reference import FunctionReference
 from sobolev_pruning.regions import Box, Ellipsoid, TrustRegions
 from sobolev_pruning.sobolev import SobolevLoss, fit_levenberg_marquardt
@@ -101,6 +102,76 @@ def test_what_is_not_finite_certifies_nothing(bad):
         assert {c.verdict for c in found.monotone[0]} == {Verdict.UNDECIDED}
     # tanh of infinity is one, a number; it must be within the bounds, whatever these are.
     assert found.values[0].lower <= 1 <= found.values[0].upper
+
+
+def small(f=None, **options):
+    """A certificate of one input on [0, 1], at little cost."""
+    model = surrogate(([[1.0]], [0.0]), ([[1.0]], [0.0]), **options)
+    against = {} if f is None else {"f": f}
+    return certify(model, Box(jnp.zeros(1), jnp.ones(1)), against=against, seconds=0.2, order=1, boxes_at_once=8)
+
+
+def proves_nothing(bound):
+    return (bound.lower, bound.upper) == (-math.inf, math.inf)
+
+
+def test_a_function_without_values_is_proved_to_be_nothing():
+    """The enclosure of a division by a unit of 0 is empty, and the empty set is a subset of every claim."""
+    model = surrogate(([[1.0]], [0.0]), ([[1.0]], [0.0]))
+    model = eqx.tree_at(lambda s: s.normalisation.x_scale, model, jnp.zeros(1))
+    found = certify(model, Box(jnp.ones(1), 2 * jnp.ones(1)), seconds=0.2, order=1, boxes_at_once=8)
+    assert proves_nothing(found.values[0])
+    assert proves_nothing(found.gradients[0][0])
+    assert found.lipschitz[0].upper == math.inf
+    assert found.monotone[0][0].verdict is Verdict.UNDECIDED
+    assert Certificate.from_json(found.to_json()).to_json() == found.to_json()
+
+
+@pytest.mark.parametrize(
+    "partial",
+    [lambda x: jnp.log(x - 0.001), lambda x: x / (x - x)],
+    ids=["all but a thousandth", "nowhere"],
+)
+def test_no_difference_is_bounded_to_a_function_that_is_not_defined_everywhere(partial):
+    difference = small(partial).differences["f"]
+    assert proves_nothing(difference.values[0])
+    assert proves_nothing(difference.gradients[0][0])
+
+
+def test_a_function_that_is_defined_everywhere_is_seen_to_be():
+    """Over the whole box at once, x² − x + 1/2 reaches below zero; in parts it does not."""
+    difference = small(lambda x: jnp.sqrt(x * x - x + 0.5)).differences["f"]
+    assert difference.values[0].magnitude < 0.75
+
+
+def test_an_activation_that_is_not_defined_everywhere_proves_nothing():
+    found = small(activation=lambda x: jnp.sqrt(x - 0.5))
+    assert proves_nothing(found.values[0])
+    assert found.monotone[0][0].verdict is Verdict.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("f", "error", "message"),
+    [
+        (lambda x: jnp.fft.fft(x).real, UnsupportedPrimitiveError, "complex numbers"),
+        (lambda x: np.sin(np.asarray(x)), TypeError, "`against` 'f' cannot be traced by JAX"),
+    ],
+    ids=["no rule", "not JAX"],
+)
+def test_what_cannot_be_enclosed_is_refused_before_any_search(f, error, message, monkeypatch):
+    def search(*_, **__):
+        raise AssertionError("a search began")
+
+    monkeypatch.setattr("sobolev_pruning.certification._certify.enclose_range", search)
+    with pytest.raises(error, match=message):
+        small(f)
+
+
+def test_claims_speak_of_the_names_that_the_model_has():
+    model = surrogate(([[1.0]], [0.0]), ([[1.0]], [0.0])).named(inputs=["cost [/kg], {net}"], outputs=["price"])
+    found = certify(model, Box(jnp.zeros(1), jnp.ones(1)), seconds=0.2, order=1, boxes_at_once=8)
+    assert found.monotone[0][0].statement == "price is nondecreasing in cost [/kg], {net}"
+    assert (found.inputs, found.outputs) == (("cost [/kg], {net}",), ("price",))
 
 
 def bachelier(x):

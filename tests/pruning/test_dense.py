@@ -81,7 +81,7 @@ def test_names_of_inputs_go_with_them():
 @pytest.mark.usefixtures("unchecked_shapes")
 def test_what_is_no_part_of_a_pruning_is_named():
     model, kept = surrogate((2, 3, 1)), Kept(((0,),), (3,))
-    with pytest.raises(TypeError, match="`surrogate` is MLP; it must be a `Surrogate`"):
+    with pytest.raises(TypeError, match="`surrogate` is MLP, and a `Surrogate` is wanted"):
         prune(model.network, kept, LeastSquares(X))
     with pytest.raises(TypeError, match="`compensation` is NoneType; it must be"):
         prune(model, kept, None)

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate, load, save
-from sobolev_pruning.surrogate._storage import _ACTIVATIONS
+from sobolev_pruning.surrogate._activations import ACTIVATIONS
 
 
 def surrogate(activation=jax.nn.silu, widths=(3, 4, 2, 2)):
@@ -50,10 +50,10 @@ def test_round_trip_is_exact(tmp_path, x64):
     assert os.listdir(tmp_path) == ["a.safetensors"]
 
 
-@pytest.mark.parametrize("name", _ACTIVATIONS)
+@pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_named_activation_comes_back(tmp_path, name):
-    save(surrogate(_ACTIVATIONS[name]), tmp_path / "a")
-    assert load(tmp_path / "a").network.activation is _ACTIVATIONS[name]
+    save(surrogate(ACTIVATIONS[name]), tmp_path / "a")
+    assert load(tmp_path / "a").network.activation is ACTIVATIONS[name]
 
 
 @pytest.mark.parametrize(
@@ -228,6 +228,69 @@ def test_float32_loads_in_a_float64_session(tmp_path):
     with jax.enable_x64(False):
         save(surrogate(), tmp_path / "a")
     assert load(tmp_path / "a").network.layers[0].weight.dtype == jnp.float32
+
+
+BAD_NUMBERS = {
+    "a scale of zero": with_tensors(x_scale=np.array([1.0, 0.0, 1.0])),
+    "a scale below all normal numbers": with_tensors(y_scale=np.array([1.0, 1e-310])),
+    "a scale that is NaN": with_tensors(y_scale=np.array([1.0, np.nan])),
+    "an infinite scale": with_tensors(x_scale=np.array([1.0, np.inf, 1.0])),
+    "an infinite mean": with_tensors(y_mean=np.array([np.inf, 1.0])),
+    "a weight that is NaN": with_tensors(layers__1__bias=np.array([0.0, np.nan])),
+}
+
+
+@pytest.mark.parametrize("damage", BAD_NUMBERS.values(), ids=BAD_NUMBERS)
+def test_numbers_that_make_no_function_are_refused(tmp_path, stored, damage):
+    metadata, tensors = damage(*stored)
+    save_file(tensors, tmp_path / "bad", metadata)
+    with pytest.raises(ValueError, match=r"bad: .*must be finite"):
+        load(tmp_path / "bad")
+
+
+def test_numbers_that_are_not_finite_are_not_stored(tmp_path):
+    broken = jax.tree.map(lambda leaf: leaf * jnp.nan, surrogate().network)
+    with pytest.raises(ValueError, match=r"`layers\.0`; its numbers must be finite"):
+        save(Surrogate(broken, surrogate().normalisation), tmp_path / "a")
+    assert os.listdir(tmp_path) == []
+
+
+def test_units_of_zero_are_refused_and_under_jit_not_looked_at():
+    units = surrogate().normalisation
+    with pytest.raises(ValueError, match=r"`x_scale` is 0\.0 for input 2; means must be finite"):
+        Normalisation(units.x_mean, units.x_scale.at[2].set(0), units.y_mean, units.y_scale)
+    jax.jit(lambda scale: Normalisation(units.x_mean, scale, units.y_mean, units.y_scale))(jnp.zeros(3))
+
+
+def test_an_activation_that_is_another_is_refused(tmp_path):
+    save(surrogate(), tmp_path / "named")
+    save(surrogate(functools.partial(jax.nn.leaky_relu, negative_slope=0.1)), tmp_path / "partial")
+    for name, other in (("named", jnp.tanh), ("partial", functools.partial(jax.nn.leaky_relu, negative_slope=0.2))):
+        with pytest.raises(ValueError, match="`activation` is another"):
+            load(tmp_path / name, activation=other)
+    assert load(tmp_path / "named", activation=jax.nn.silu).network.activation is jax.nn.silu
+
+
+def test_an_activation_of_another_version_of_jax_is_warned_about(tmp_path, stored):
+    save(surrogate(lambda x: 2 * x), tmp_path / "a")
+    with safe_open(tmp_path / "a", framework="numpy") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+    config = json.loads(metadata["config"])
+    config["activation_program"]["jax"] = "0.1"
+    save_file(tensors, tmp_path / "a", metadata | {"config": json.dumps(config)})
+    with pytest.warns(UserWarning, match="could not be compared .* JAX 0.1 wrote the file"):
+        load(tmp_path / "a", activation=lambda x: 2 * x)
+
+
+def test_names_are_stored_and_may_hold_commas(tmp_path):
+    named = surrogate().named(inputs=["a, b", 'the "x"', "c"], outputs=["y", "z"])
+    save(named, tmp_path / "a")
+    loaded = load(tmp_path / "a")
+    assert loaded.input_names == ("a, b", 'the "x"', "c")
+    assert loaded.output_names == ("y", "z")
+    assert surrogate().input_names == ("x0", "x1", "x2")
+    with pytest.raises(ValueError, match="give 2 different names"):
+        named.named(inputs="abc", outputs=["y", "y"])
 
 
 def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):

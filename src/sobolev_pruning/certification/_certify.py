@@ -19,9 +19,20 @@ from jaxtyping import Array, Float
 
 from .._programs import limit_programs
 from .._version import __version__
-from ..intervals import Interval, Subdivision, enclose_range, inclusion
+from ..intervals import Decoration, Interval, Subdivision, enclose_range, inclusion
 from ..regions import AbstractRegion, TrustRegions
-from ..surrogate import Bound, Certificate, Claim, Difference, Surrogate, Verdict, fingerprint
+from ..surrogate import (
+    Bound,
+    Certificate,
+    Claim,
+    Difference,
+    Surrogate,
+    Verdict,
+    check_surrogate,
+    fingerprint,
+    is_defined_everywhere,
+)
+from ._defined import defined
 
 Function = Callable[[Float[Array, " d"]], Float[Array, " m"]]
 
@@ -56,6 +67,8 @@ def certify(
 ) -> Certificate:
     """Proves what it can of a surrogate over a region, in the time that it is given.
 
+    A function that may be undefined somewhere in the region, such as a logarithm that reaches zero, has no bounds.
+
     What is guaranteed is the exact function of real numbers with these weights. A floating-point evaluation of it has
     rounding errors of its own, about `1e-6` of the size of the values in single precision. The proof is computed in
     double precision where JAX has it enabled, whatever the format of the weights: errors below `1e-4` need it.
@@ -76,10 +89,11 @@ def certify(
         A `Certificate`; `save(surrogate, path, certificate=...)` stores it with the surrogate.
 
     Raises:
-        TypeError: `region` is no region, or a function of `against` cannot be called.
-        ValueError: the region has another number of inputs or is a union of boxes, the budget is not positive, `order`
-            is neither 1 nor 2, or a function of `against` returns another number of outputs.
-        UnsupportedPrimitiveError: a function uses an operation that has no interval rule.
+        TypeError: `surrogate` is no `Surrogate`, `region` no region, or a function of `against` cannot be called.
+        ValueError: the region has another number of inputs or is a union of boxes, the budget
+            is not positive, `order` is neither 1 nor 2, or a function of `against` returns another number of outputs.
+        UnsupportedPrimitiveError: a function uses an operation that has no interval rule. This is found before any
+            search begins.
     """
     others = _checked(surrogate, region, against, seconds, order)
     given, default = surrogate, jnp.zeros(()).dtype
@@ -90,10 +104,11 @@ def certify(
     point = region.point
     box = jax.tree.map(lambda x: x[0], region.coordinates)
     inside = None if region.inside(box.midpoint) is None else region.inside
+    _check_supported(surrogate, others, order)
     stages = 1 + (order == 2) + len(others)
     clock = _Clock(seconds, stages)
 
-    def search(name: str, f: Callable[[Any], Any], guide: Callable[[Any], Any] | None = None) -> _Found:
+    def search(name: str, f: Callable[[Any], Any], guide: Callable[[Any], Any] | None = None, *, sure: bool) -> _Found:
         def told(state: Subdivision) -> None:
             clock.start()
             if progress is not None:
@@ -111,15 +126,18 @@ def certify(
             progress=told,
         )
         clock.stop()
-        return _found(f, point, found)
+        everywhere = None if sure else defined(lambda u: f(point(u)), box, inside)
+        return _found(f, point, found, everywhere)
 
     limit_programs()
     m, d = surrogate.network.widths[-1], surrogate.network.widths[0]
-    first = search("values and first derivatives", lambda x: _first_order(surrogate, x))
+    x_names, y_names = surrogate.input_names, surrogate.output_names
+    sure = is_defined_everywhere(surrogate)
+    first = search("values and first derivatives", lambda x: _first_order(surrogate, x), sure=sure)
     values, slopes, squares = first.bounds[:m], _grid(first.bounds[m : m + m * d], d), first.bounds[m + m * d :]
     names = ("nondecreasing", "nonincreasing")
     monotone = tuple(
-        tuple(first.claim(m + k * d + i, m + k * d + i, names, f"y{k} is {{}} in x{i}") for i in range(d))
+        tuple(first.claim(m + k * d + i, m + k * d + i, names, (y_names[k], x_names[i])) for i in range(d))
         for k in range(m)
     )
     boxes = first.boxes
@@ -129,18 +147,17 @@ def certify(
     convex: tuple[Claim, ...] = ()
     if order == 2:
         second = search(
-            "second derivatives",
-            lambda x: _second_order(surrogate, x),
-            lambda x: surrogate.hessian(x),
+            "second derivatives", lambda x: _second_order(surrogate, x), lambda x: surrogate.hessian(x), sure=sure
         )
         boxes += second.boxes
-        hessians, curvature, convex_in, convex = _curvature(second, m, d)
+        hessians, curvature, convex_in, convex = _curvature(second, x_names, y_names)
     differences = {}
     for name, other in others.items():
         found = search(
             f"difference to {name}",
             lambda x, other=other: _pair(surrogate, x) - _pair(other, x),
             lambda x, other=other: (_pair(surrogate, x), _pair(other, x)),
+            sure=sure and isinstance(other, Surrogate) and is_defined_everywhere(other),
         )
         boxes += found.boxes
         differences[name] = Difference(found.bounds[:m], _grid(found.bounds[m:], d))
@@ -162,6 +179,8 @@ def certify(
         seconds=clock.spent(),
         boxes=boxes,
         versions={"sobolev-pruning": __version__, "jax": jax.__version__},
+        inputs=x_names,
+        outputs=y_names,
     )
 
 
@@ -187,8 +206,27 @@ def _second_order(surrogate: Surrogate, x: Float[Array, " d"]) -> Float[Array, "
     return jnp.concatenate([hessians[:, rows, columns].reshape(-1), eigenvalues[:, 0], eigenvalues[:, -1]])
 
 
-def _curvature(found: "_Found", m: int, d: int):
+def _check_supported(surrogate: Surrogate, others: Mapping[str, Function], order: int) -> None:
+    """Refuse what has no interval rule before the first search, which takes much longer than tracing it here.
+
+    Raises:
+        UnsupportedPrimitiveError: a function, or a derivative of it, uses such an operation.
+    """
+    unknown: list[Callable[[Any], Any]] = [
+        lambda x, other=other: _pair(other, x)
+        for other in others.values()
+        if not (isinstance(other, Surrogate) and is_defined_everywhere(other))
+    ]
+    if not is_defined_everywhere(surrogate):
+        unknown.append(surrogate.hessian if order == 2 else lambda x: _pair(surrogate, x))
+    units = surrogate.normalisation
+    for f in unknown:
+        jax.eval_shape(inclusion(f), Interval.point(units.x_mean))
+
+
+def _curvature(found: "_Found", x_names: tuple[str, ...], y_names: tuple[str, ...]):
     """The parts of a certificate that speak of second derivatives, from what `_second_order` returns."""
+    d, m = len(x_names), len(y_names)
     rows, columns = np.triu_indices(d)
     entries = rows.size
     index = np.zeros((d, d), int)
@@ -199,7 +237,7 @@ def _curvature(found: "_Found", m: int, d: int):
     names = ("convex", "concave")
     convex_in = tuple(
         tuple(
-            found.claim(j, j, names, f"y{k} is {{}} in x{i}")
+            found.claim(j, j, names, (y_names[k], x_names[i]))
             for i, j in enumerate((k * entries + np.diag(index)).tolist())
         )
         for k in range(m)
@@ -207,7 +245,7 @@ def _curvature(found: "_Found", m: int, d: int):
     smallest = range(m * entries, m * entries + m)
     pairs = [(j, j + m) for j in smallest]
     curvature = tuple(_joined(found.bounds[i], found.bounds[j]) for i, j in pairs)
-    convex = tuple(found.claim(i, j, names, f"y{k} is {{}} in all inputs together") for k, (i, j) in enumerate(pairs))
+    convex = tuple(found.claim(i, j, names, (y_names[k], "all inputs together")) for k, (i, j) in enumerate(pairs))
     return hessians, curvature, convex_in, convex
 
 
@@ -232,14 +270,14 @@ class _Found(NamedTuple):
     above: np.ndarray
     boxes: int
 
-    def claim(self, low: int, high: int, names: tuple[str, str], statement: str) -> Claim:
+    def claim(self, low: int, high: int, verbs: tuple[str, str], names: tuple[str, str]) -> Claim:
         """Whether quantity `low` is never negative or quantity `high` never positive: what is nearer to the truth.
 
-        `names` are those of the two claims; the statement has a place for one.
+        `verbs` are what the output then is; `names` are those of the output and the input.
         """
         bound = _joined(self.bounds[low], self.bounds[high])
-        positive = bound.most >= -bound.least
-        statement = statement.format(names[0] if positive else names[1])
+        positive = not bound.most < -bound.least
+        statement = f"{names[0]} is {verbs[0] if positive else verbs[1]} in {names[1]}"
         if (bound.lower >= 0) if positive else (bound.upper <= 0):
             return Claim(statement, Verdict.PROVED)
         witness = self.lowest[low] if positive else self.highest[high]
@@ -248,24 +286,56 @@ class _Found(NamedTuple):
         return Claim(statement, Verdict.UNDECIDED)
 
 
-def _found(f: Callable[[Any], Any], point: Callable[[Any], Any], state: Subdivision) -> _Found:
-    """Bounds as plain numbers, and the extremes that were found proved by an enclosure at their points."""
+def _found(
+    f: Callable[[Any], Any], point: Callable[[Any], Any], state: Subdivision, everywhere: np.ndarray | None
+) -> _Found:
+    """Bounds as plain numbers, and the extremes that were found proved by an enclosure at their points.
+
+    Args:
+        f: that was enclosed.
+        point: of the region, for coordinates in its box.
+        state: of the search.
+        everywhere: of every quantity, whether it is proved to be defined on the whole region; None if all are.
+    """
     parts = (state.range.lower, state.range.upper, state.attained.lower, state.attained.upper)
-    bounds = tuple(Bound(*row) for row in np.stack([np.asarray(p, np.float64) for p in parts], axis=1).tolist())
+    rows = np.stack([np.asarray(p, np.float64) for p in parts], axis=1)
+    q = len(rows)
+    sure = [True] * q if everywhere is None else everywhere.tolist()
+    bounds = tuple(_bound(*row, everywhere=yes) for row, yes in zip(rows.tolist(), sure, strict=True))
     points = jax.vmap(point)(jnp.concatenate([state.lowest, state.highest]))
-    enclosed = jax.jit(jax.vmap(inclusion(f)))(Interval.point(points))
-    q = len(bounds)
-    below, above = np.diagonal(enclosed.upper[:q]), np.diagonal(enclosed.lower[q:])
+    enclosed, decorations = jax.jit(jax.vmap(inclusion(f, decorated=True)))(Interval.point(points))
+    # What is nowhere defined has an empty enclosure, which refutes nothing.
+    proved = (np.asarray(decorations) >= Decoration.DEF) & np.asarray(enclosed.lower <= enclosed.upper)
+    below = np.where(np.diagonal(proved[:q]), np.diagonal(enclosed.upper[:q]), np.inf)
+    above = np.where(np.diagonal(proved[q:]), np.diagonal(enclosed.lower[q:]), -np.inf)
     lowest, highest = np.split(np.asarray(points), 2)
-    return _Found(bounds, lowest, highest, np.asarray(below), np.asarray(above), state.boxes)
+    return _Found(bounds, lowest, highest, below, above, state.boxes)
+
+
+def _bound(lower: float, upper: float, least: float, most: float, *, everywhere: bool) -> Bound:
+    """The bound of one quantity; infinite where nothing is proved, whatever the search has made of it.
+
+    An empty enclosure says that no point of the box has a value. Of a function that ought to have one everywhere, that
+    proves nothing.
+    """
+    if not (everywhere and lower <= upper):
+        lower, upper = -math.inf, math.inf
+    if not (math.isfinite(least) and math.isfinite(most)):
+        return Bound(-math.inf, math.inf, math.nan, math.nan)
+    # What was found in floats may lie a rounding beyond what is guaranteed of real numbers.
+    least, most = (min(max(x, lower), upper) for x in (least, most))
+    return Bound(lower, upper, least, most)
 
 
 def _joined(low: Bound, high: Bound) -> Bound:
-    return Bound(low.lower, high.upper, low.least, high.most)
+    least, most = low.least, high.most
+    return Bound(low.lower, high.upper, *((math.nan, math.nan) if math.isnan(least + most) else (least, most)))
 
 
 def _root(square: Bound) -> Bound:
     """The bound of a norm, from that of its square; rounded outwards."""
+    if math.isnan(square.least):
+        return square
     lower, upper = (math.sqrt(max(x, 0.0)) for x in (square.lower, square.upper))
     least, most = (math.sqrt(max(x, 0.0)) for x in (square.least, square.most))
     return Bound(max(math.nextafter(lower, -math.inf), 0.0), math.nextafter(upper, math.inf), least, most)
@@ -314,6 +384,7 @@ class _Clock:
 def _checked(
     surrogate: Surrogate, region: AbstractRegion, against: Any, seconds: float, order: int
 ) -> dict[str, Function]:
+    check_surrogate(surrogate)
     if not isinstance(region, AbstractRegion):
         raise TypeError(f"`region` is {type(region).__name__}; it must be a region, such as `Box.around(x)`.")
     d, m = surrogate.network.widths[0], surrogate.network.widths[-1]
@@ -334,7 +405,13 @@ def _checked(
     for name, other in others.items():
         if not callable(other):
             raise TypeError(f"`against` holds {type(other).__name__} as {name!r}; it must be a function (d,) -> (m,).")
-        shape = jax.eval_shape(other, jax.ShapeDtypeStruct((d,), dtype))
+        try:
+            shape = jax.eval_shape(other, jax.ShapeDtypeStruct((d,), dtype))
+        except jax.errors.JAXTypeError as error:
+            raise TypeError(
+                f"`against` {name!r} cannot be traced by JAX, as a proof needs ({str(error).splitlines()[0]}); write "
+                "it with `jax.numpy`."
+            ) from error
         if getattr(shape, "shape", None) != (m,):
             raise ValueError(f"`against` {name!r} returns {shape} for one sample; the surrogate returns ({m},).")
     return others

@@ -15,44 +15,55 @@ from ..surrogate import Bound, Certificate, Claim, Verdict
 _STYLES = {Verdict.PROVED: "green", Verdict.REFUTED: "red", Verdict.UNDECIDED: "yellow"}
 
 
-def tables(certificate: Certificate) -> list[Table]:
-    """What is guaranteed, next to what was found; then the verdicts; then the differences to other functions."""
-    m, d = len(certificate.values), len(certificate.gradients[0])
+# More claims than this are not read one by one.
+_FEW_CLAIMS = 12
+
+
+def tables(certificate: Certificate, *, every_claim: bool = False) -> list[Table]:
+    """What is guaranteed, next to what was found; then the verdicts; then the differences to other functions.
+
+    Args:
+        certificate: what is to be shown.
+        every_claim: give each claim a line, with the point that refutes it, also where there are many. Else these are
+            gathered by output and verdict.
+    """
+    x, y = certificate.inputs, certificate.outputs
     ranges = Table(title="Ranges over the region", title_justify="left", box=SIMPLE_HEAD)
-    ranges.add_column("quantity", no_wrap=True)
+    ranges.add_column("quantity", overflow="fold")
     for name in ("guaranteed", "found", "excess"):
         ranges.add_column(name, justify="right", no_wrap=True)
-    for k in range(m):
-        _add(ranges, f"y{k}", certificate.values[k])
-        for i in range(d):
-            _add(ranges, f"∂y{k}/∂x{i}", certificate.gradients[k][i])
+    for k, output in enumerate(y):
+        _add(ranges, output, certificate.values[k])
+        for i, name in enumerate(x):
+            _add(ranges, f"∂{output}/∂{name}", certificate.gradients[k][i])
         ranges.add_row(
-            Text(brief(f"|∇y{k}|")),
+            Text(brief(f"|∇{output}|")),
             f"≤ {_up(certificate.lipschitz[k].upper)}",
             f"≥ {_short(certificate.lipschitz[k].most)}",
             "",
         )
         if certificate.hessians:
-            for i in range(d):
-                _add(ranges, f"∂²y{k}/∂x{i}²", certificate.hessians[k][i][i])
-            _add(ranges, f"curvature of y{k}", certificate.curvature[k])
-    found = [ranges, _verdicts(certificate)]
-    for name, difference in certificate.differences.items():
-        table = Table(title=Text(f"Largest difference to {brief(name)}"), title_justify="left", box=SIMPLE_HEAD)
-        table.add_column("quantity", no_wrap=True)
+            for i, name in enumerate(x):
+                _add(ranges, f"∂²{output}/∂{name}²", certificate.hessians[k][i][i])
+            _add(ranges, f"curvature of {output}", certificate.curvature[k])
+    n_claims = len(y) * (len(x) + (len(x) + 1 if certificate.convex else 0))
+    found = [ranges, _verdicts(certificate) if every_claim or n_claims <= _FEW_CLAIMS else _gathered(certificate)]
+    for other, difference in certificate.differences.items():
+        table = Table(title=Text(f"Largest difference to {brief(other)}"), title_justify="left", box=SIMPLE_HEAD)
+        table.add_column("quantity", overflow="fold")
         for heading in ("guaranteed", "found"):
             table.add_column(heading, justify="right", no_wrap=True)
-        for k in range(m):
-            _add_error(table, f"y{k}", difference.values[k])
-            for i in range(d):
-                _add_error(table, f"∂y{k}/∂x{i}", difference.gradients[k][i])
+        for k, output in enumerate(y):
+            _add_error(table, output, difference.values[k])
+            for i, name in enumerate(x):
+                _add_error(table, f"∂{output}/∂{name}", difference.gradients[k][i])
         found.append(table)
     return found
 
 
 def _verdicts(certificate: Certificate) -> Table:
     table = Table(title="Claims about the whole region", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("claim", no_wrap=True)
+    table.add_column("claim", overflow="fold")
     table.add_column("verdict", no_wrap=True)
     table.add_column("false at")
     for k in range(len(certificate.values)):
@@ -62,6 +73,33 @@ def _verdicts(certificate: Certificate) -> Table:
         for claim in claims:
             table.add_row(Text(brief(claim.statement)), _verdict(claim), _place(claim))
     return table
+
+
+def _gathered(certificate: Certificate) -> Table:
+    """One line for all inputs of which the same is known: proved claims by what they say, the others together."""
+    title = "Claims about the whole region (each of them: --all, or `monotone` and `convex` in the certificate)"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("claim", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("in", overflow="fold")
+    for k, output in enumerate(certificate.outputs):
+        kinds = [(certificate.monotone[k], certificate.inputs, ("nondecreasing", "nonincreasing"), "monotone")]
+        if certificate.convex:
+            claims = (*certificate.convex_in[k], certificate.convex[k])
+            kinds.append((claims, (*certificate.inputs, "all together"), ("convex", "concave"), "convex or concave"))
+        for claims, names, verbs, either in kinds:
+            by_line: dict[tuple[str, Verdict], list[str]] = {}
+            for claim, name in zip(claims, names, strict=True):
+                proved = (verb for verb in verbs if f"{output} is {verb} in " in claim.statement)
+                what = next(proved) if claim.verdict is Verdict.PROVED else either
+                by_line.setdefault((what, claim.verdict), []).append(name)
+            for (what, verdict), some in by_line.items():
+                table.add_row(Text(brief(f"{output} {what}")), _styled(verdict), Text(", ".join(map(brief, some))))
+    return table
+
+
+def _styled(verdict: Verdict) -> str:
+    return f"[{_STYLES[verdict]}]{verdict.value}[/]"
 
 
 def _verdict(claim: Claim) -> Text:

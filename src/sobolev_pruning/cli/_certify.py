@@ -40,6 +40,7 @@ def certify(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE.json", help="Write the certificate there as well.")
     ] = None,
+    every_claim: Annotated[bool, typer.Option("--all", help="Print every claim, however many there are.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the file of --output, if it is there.")
     ] = False,
@@ -74,7 +75,7 @@ def certify(
             raise SurrogateChangedError(str(error)) from None
 
     def show() -> None:
-        for table in tables(certificate):
+        for table in tables(certificate, every_claim=every_claim):
             terminal().print(table)
 
     results: dict[Path, Callable[[Path], object]] = {model: put}
@@ -110,6 +111,7 @@ def _region(text: str, surrogate, shape: str, scale: float):
     from ..reference import read_points
     from ..regions import AlignedBox, Box, Ellipsoid
 
+    names = surrogate.input_names if "inputs" in dict(surrogate.provenance) else None
     d, dtype = surrogate.network.widths[0], surrogate.network.layers[0].weight.dtype
     if shape not in _SHAPES:
         raise Refused(f"--shape is {shown(shape)}; it must be one of {', '.join(_SHAPES)}")
@@ -122,5 +124,5 @@ def _region(text: str, surrogate, shape: str, scale: float):
         if len(ends) != d:
             raise Refused(f"--region has {len(ends)} ranges; the surrogate has {d} inputs")
         return Box(*(jnp.asarray(end, dtype) for end in ends.T))
-    points = jnp.asarray(read_points(Path(text), dim=d), dtype)
+    points = jnp.asarray(read_points(Path(text), dim=d, names=names), dtype)
     return {"box": Box, "aligned": AlignedBox, "ellipsoid": Ellipsoid}[shape].around(points, scale)

@@ -93,9 +93,8 @@ def fit(
         network = MLP.create(
             [len(names[0]), *hidden, len(names[1])], activation=_activation(activation), key=network_key
         )
-        start = Surrogate(as_dtype(network, dtype), units).with_provenance(
-            table=table.name, inputs=",".join(names[0]), outputs=",".join(names[1]), order=str(order), seed=str(seed)
-        )
+        start = Surrogate(as_dtype(network, dtype), units).named(inputs=names[0], outputs=names[1])
+        start = start.with_provenance(table=table.name, order=str(order), seed=str(seed))
         chosen = _method(network.n_parameters, data.samples, order)
         steps = (5000 if chosen == "Adam" else 200) if steps is None else steps
         for line in _plan(samples.n, data.samples, order, start, chosen, steps):

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 from .._files import write_whole
 from .._programs import limit_programs
 from .._version import __version__
-from ..surrogate import Surrogate
+from ..surrogate import Surrogate, check_surrogate
 from ._activation import Fragment, activation_name, translate
 from ._operators import UntranslatableError
 
@@ -94,11 +94,13 @@ def export_onnx(
         The deviations found, and the size of what was written.
 
     Raises:
+        TypeError: `surrogate` is no `Surrogate`; the message says how to make one.
         ValueError: `check_inputs` or `tolerance` is unusable.
         FileNotFoundError: there is no such folder.
         OnnxExportError: an activation that ONNX or onnxruntime lacks, or a deviation above the tolerance.
         ImportError: the extra `onnx` is not installed.
     """
+    check_surrogate(surrogate)
     _require_extra()
     limit_programs()
     path = Path(path)

@@ -17,7 +17,7 @@ from ._traces import check_surrogate, trace_layers
 
 _MOST_CHOICES = 1000
 # Numbers of the inputs that are left, and names of them all, where the command `fit` has stored names.
-_KEPT, _NAMES = "kept_inputs", "inputs"
+_KEPT = "kept_inputs"
 
 
 def prune(surrogate: Surrogate, kept: Kept, compensation: AbstractCompensation) -> Surrogate:
@@ -56,10 +56,9 @@ def prune(surrogate: Surrogate, kept: Kept, compensation: AbstractCompensation) 
     units = Normalisation(units.x_mean[index], units.x_scale[index], units.y_mean, units.y_scale)
     original = np.asarray(kept_inputs(surrogate))[index].tolist()
     provenance = {_KEPT: json.dumps(original)}
-    names = dict(surrogate.provenance).get(_NAMES, "").split(",")
-    if len(names) == surrogate.network.widths[0] > 1:
-        provenance[_NAMES] = ",".join(names[i] for i in inputs)
-    return Surrogate(network, units, surrogate.provenance).with_provenance(**provenance)
+    pruned = Surrogate(network, units, surrogate.provenance).with_provenance(**provenance)
+    named = "inputs" in dict(surrogate.provenance)
+    return pruned.named(inputs=[surrogate.input_names[i] for i in inputs]) if named else pruned
 
 
 def kept_inputs(surrogate: Surrogate) -> tuple[int, ...]:

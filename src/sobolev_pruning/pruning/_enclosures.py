@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ..intervals import Interval, Rounding, inclusion
 from ..regions import AbstractRegion
-from ..surrogate import Surrogate
+from ..surrogate import Surrogate, check_surrogate
 
 
 class VacuousEnclosureError(ValueError):
@@ -183,8 +183,10 @@ def check_output_is_a_number(surrogate: Surrogate, region: AbstractRegion) -> No
     which is undefined on a part of a box speaks of the other part, and that of NaN is merely unbounded.
 
     Raises:
+        TypeError: it is no surrogate.
         ValueError: an output is NaN there.
     """
+    check_surrogate(surrogate)
     if region.dim != surrogate.network.widths[0]:
         return  # refused with better words by what is to be enclosed
     box = region.coordinates

@@ -1,7 +1,7 @@
 """Every layer of a network over samples, with its Jacobians: what refits and rankings look at."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import equinox as eqx
 import jax
@@ -11,6 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..surrogate import MLP, Surrogate
+from ..surrogate import check_surrogate as check_kind
 
 
 @final
@@ -63,18 +64,14 @@ def normalised(surrogate: Surrogate, x: Float[Array, "n d"]) -> Float[Array, "n 
     return (x - units.x_mean[None]) / units.x_scale[None]
 
 
-def check_surrogate(surrogate: object) -> None:
+def check_surrogate(surrogate: Any) -> None:
     """Refuse what is no surrogate, and one whose weights are not numbers.
 
     Raises:
         TypeError: it is none.
         ValueError: a weight or bias is not finite.
     """
-    if not isinstance(surrogate, Surrogate):
-        raise TypeError(
-            f"`surrogate` is {type(surrogate).__name__}; it must be a `Surrogate`, such as "
-            "`Surrogate(network, Normalisation.identity(d, m))`."
-        )
+    check_kind(surrogate)
     for i, layer in enumerate(surrogate.network.layers):
         if not (_known_to_be_finite(layer.weight) and _known_to_be_finite(layer.bias)):
             raise ValueError(

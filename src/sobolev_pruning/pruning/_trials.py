@@ -21,6 +21,7 @@ from ..reference import (
 from ..regions import TrustRegions
 from ..sobolev import DivergedError, NotFiniteError, SobolevLoss, ValueLoss, check_samples, redrawn
 from ..surrogate import MLP, Normalisation, Surrogate
+from ..surrogate import check_surrogate as check_kind
 from ._criteria import AbstractCriterion, IntervalSignificance
 from ._fine_tuning import FineTuning, Refit
 from ._ranking import Ranking, rank_distinct
@@ -174,8 +175,7 @@ class Trials:
             check_samples(samples, what, tuple(needed))
         if isinstance(network, MLP):
             network = Surrogate(network, Normalisation.from_samples(drawn))
-        elif not isinstance(network, Surrogate):
-            raise TypeError(f"`network` is {type(network).__name__}; it must be a `Surrogate` or an `MLP`.")
+        check_kind(network, "network")
         sizes = (self._held_out.x.shape[1], self._held_out.y.shape[1])
         widths = network.network.widths
         if sizes != (widths[0], widths[-1]):

@@ -4,7 +4,7 @@ import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
 from ..reference import AbstractReferenceModel, Samples
-from ..surrogate import MLP, Normalisation, Surrogate
+from ..surrogate import MLP, Normalisation, Surrogate, check_network
 from ._not_finite import check_samples
 
 # Means and deviations are then known to about a hundredth of a deviation.
@@ -26,10 +26,7 @@ def as_surrogate(network: MLP | Surrogate, reference: AbstractReferenceModel | S
     """
     if isinstance(network, Surrogate):
         return network
-    if not isinstance(network, MLP):
-        raise TypeError(
-            f"`network` is {type(network).__name__}; give a `Surrogate`, or an `MLP` whose units are then learned."
-        )
+    check_network(network)
     if isinstance(reference, AbstractReferenceModel):
         samples = _sample(reference, key)
         check_samples(samples, "samples drawn to learn units", ("inputs", "values"))

@@ -1,6 +1,7 @@
 """Networks, their units, what is proved of them, and how all of that is stored."""
 
 from ._certificate import Bound, Certificate, Claim, Difference, Verdict, fingerprint
+from ._conversion import check_finite, check_network, check_surrogate, is_defined_everywhere
 from ._guarded import GuardedSurrogate, Outside, OutsideRegionError, OutsideRegionWarning
 from ._mlp import MLP, Dense
 from ._normalisation import Normalisation
@@ -22,7 +23,11 @@ __all__ = [
     "Surrogate",
     "SurrogateChangedError",
     "Verdict",
+    "check_finite",
+    "check_network",
+    "check_surrogate",
     "fingerprint",
+    "is_defined_everywhere",
     "load",
     "load_certificate",
     "save",

@@ -8,6 +8,7 @@ import dataclasses
 import enum
 import hashlib
 import json
+import math
 from typing import Any, final
 
 import jax
@@ -15,6 +16,8 @@ import numpy as np
 
 from .._reading import brief, from_json
 from ..regions import AbstractRegion, region_from_dict
+from ._activations import activation_program
+from ._conversion import check_surrogate
 from ._surrogate import Surrogate
 
 
@@ -33,13 +36,28 @@ class Bound:
 
     Attributes:
         lower, upper: guaranteed: no point of the region has less, or more. Infinite if nothing is proved.
-        least, most: the extremes that were found at points, by evaluation in floats.
+        least, most: the extremes that were found at points, by evaluation in floats; NaN, both, if no point had a
+            finite value.
+
+    Raises:
+        ValueError: `lower` ≤ `least` ≤ `most` ≤ `upper` does not hold.
     """
 
     lower: float
     upper: float
     least: float
     most: float
+
+    def __post_init__(self) -> None:
+        found = self.lower <= self.least <= self.most <= self.upper
+        nothing = (
+            math.isnan(self.least) and math.isnan(self.most) and self.lower == -math.inf and self.upper == math.inf
+        )
+        if not (found or nothing):
+            raise ValueError(
+                f"a bound has lower {self.lower}, least {self.least}, most {self.most} and upper {self.upper}, which "
+                "are not in that order"
+            )
 
     @property
     def magnitude(self) -> float:
@@ -111,6 +129,11 @@ class Certificate:
         seconds: spent, without compilation.
         boxes: enclosed.
         versions: of the libraries.
+        inputs, outputs: their names, `(d,)` and `(m,)`.
+
+    Raises:
+        ValueError: the parts are not of the same numbers of inputs and outputs, or a verdict does not follow from the
+            bounds.
     """
 
     region: dict[str, Any]
@@ -130,28 +153,46 @@ class Certificate:
     seconds: float
     boxes: int
     versions: dict[str, str]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_shapes(self)
+        _check_verdicts(self)
 
     def is_of(self, surrogate: Surrogate) -> bool:
-        """Whether it speaks of these weights."""
-        return self.fingerprint == fingerprint(surrogate)
+        """Whether it speaks of this function: these weights, units and activation."""
+        widths = surrogate.network.widths
+        shape = len(self.inputs), len(self.outputs)
+        return shape == (widths[0], widths[-1]) and self.fingerprint == fingerprint(surrogate)
 
     def where(self) -> AbstractRegion:
         """The region, in the float format of the certificate."""
         return region_from_dict(self.region, np.dtype(self.dtype))
 
     def to_json(self) -> str:
-        """The certificate as JSON; infinite numbers are written as strings, so that any reader takes it."""
-        return json.dumps(_plain(dataclasses.asdict(self)), indent=1)
+        """The certificate as JSON; numbers that are not finite are written as strings, so that any reader takes it.
+
+        `digest` in it is a checksum of all the rest: it tells a file that was damaged or edited by hand. It is no
+        signature; who means to forge a certificate can compute it.
+        """
+        parts = _plain(dataclasses.asdict(self))
+        return json.dumps(parts | {"digest": _checksum(parts)}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "Certificate":
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError: it is no certificate.
+            ValueError: it is no certificate, an earlier version wrote it, or it is not as it was written.
         """
         try:
             parts = from_json(text)
+            digest = parts.pop("digest", None)
+            if digest is None and "fingerprint" in parts:
+                raise ValueError("an earlier version wrote it; certify the surrogate again")
+            if digest != _checksum(parts):
+                raise ValueError("it was changed after it was written; certify the surrogate again")
             bounds = {
                 "values": _each(parts["values"], 1, _bound),
                 "gradients": _each(parts["gradients"], 2, _bound),
@@ -166,21 +207,100 @@ class Certificate:
                 name: Difference(_each(d["values"], 1, _bound), _each(d["gradients"], 2, _bound))
                 for name, d in parts["differences"].items()
             }
-            return cls(**(parts | bounds | {"differences": differences}))
+            names = {"inputs": _names(parts["inputs"]), "outputs": _names(parts["outputs"])}
+            certificate = cls(**(parts | bounds | {"differences": differences} | names))
+            if certificate.where().dim != len(certificate.inputs):
+                raise ValueError("its region has another number of inputs")
+            return certificate
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"this is no certificate ({type(error).__name__}: {brief(error)}).") from None
 
 
 def fingerprint(surrogate: Surrogate) -> str:
-    """SHA-256 of all that decides what a surrogate computes: weights, normalisation, activation."""
-    digest = hashlib.sha256()
-    activation = surrogate.network.activation
-    digest.update(f"{activation.__module__}.{getattr(activation, '__name__', type(activation).__name__)}".encode())
-    for leaf in jax.tree.leaves((surrogate.network, surrogate.normalisation)):
+    """SHA-256 of all that decides what a surrogate computes: weights, normalisation, activation.
+
+    The activation counts by what it computes, not by its name; see `activation_program`.
+
+    Raises:
+        TypeError: `surrogate` is no `Surrogate`.
+        ValueError: the activation calls back to Python.
+    """
+    check_surrogate(surrogate)
+    network = surrogate.network
+    dtype = network.layers[0].weight.dtype
+    digest = hashlib.sha256(activation_program(network.activation, network.widths[1:-1], dtype))
+    for leaf in jax.tree.leaves((network, surrogate.normalisation)):
         array = np.asarray(leaf)
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def _checksum(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _check_shapes(certificate: Certificate) -> None:
+    d, m = len(certificate.inputs), len(certificate.outputs)
+    shapes = {
+        "values": (m,),
+        "gradients": (m, d),
+        "lipschitz": (m,),
+        "hessians": (m, d, d),
+        "curvature": (m,),
+        "monotone": (m, d),
+        "convex_in": (m, d),
+        "convex": (m,),
+    }
+    of_order_2 = ("hessians", "curvature", "convex_in", "convex")
+    absent = not any(getattr(certificate, name) for name in of_order_2)
+    for name, shape in shapes.items():
+        if not (absent and name in of_order_2):
+            _check_shape(name, getattr(certificate, name), shape)
+    for name, difference in certificate.differences.items():
+        _check_shape(f"the difference to {name}", difference.values, (m,))
+        _check_shape(f"the difference to {name}", difference.gradients, (m, d))
+
+
+def _check_shape(name: str, parts: Any, shape: tuple[int, ...]) -> None:
+    if len(parts) != shape[0]:
+        raise ValueError(f"{name} has {len(parts)} parts where there are {shape[0]} inputs or outputs")
+    if len(shape) > 1:
+        for part in parts:
+            _check_shape(name, part, shape[1:])
+
+
+def _check_verdicts(certificate: Certificate) -> None:
+    d = len(certificate.inputs)
+    for k in range(len(certificate.outputs)):
+        for claim, bound in zip(certificate.monotone[k], certificate.gradients[k], strict=True):
+            _check_verdict(claim, bound, ("nondecreasing", "nonincreasing"), d)
+        if certificate.convex:
+            for i, claim in enumerate(certificate.convex_in[k]):
+                _check_verdict(claim, certificate.hessians[k][i][i], ("convex", "concave"), d)
+            _check_verdict(certificate.convex[k], certificate.curvature[k], ("convex", "concave"), d)
+
+
+def _check_verdict(claim: Claim, bound: Bound, names: tuple[str, str], d: int) -> None:
+    """The verdict on a sign follows from a bound, except that a point can refute where no bound decides."""
+    holds = dict(zip(names, (bound.lower >= 0, bound.upper <= 0), strict=True))
+    proved = any(holds[name] and f" is {name} in " in claim.statement for name in names)
+    if not any(f" is {name} in " in claim.statement for name in names):
+        raise ValueError(f"a claim is {claim.statement!r}, which speaks of something else")
+    if proved != (claim.verdict is Verdict.PROVED):
+        raise ValueError(f"the verdict on {claim.statement!r} is {claim.verdict.value}; its bound says otherwise")
+    if (claim.witness is not None) != (claim.verdict is Verdict.REFUTED):
+        raise ValueError(
+            f"the verdict on {claim.statement!r} is {claim.verdict.value}, and a witness belongs to refuted"
+        )
+    if claim.witness is not None and not (len(claim.witness) == d and all(map(math.isfinite, claim.witness))):
+        raise ValueError(f"the witness against {claim.statement!r} is not a point of {d} finite inputs")
+
+
+def _names(x: Any) -> tuple[str, ...]:
+    if not (isinstance(x, list) and all(isinstance(name, str) for name in x)):
+        raise ValueError("names of inputs and outputs are lists of texts")
+    return tuple(x)
 
 
 def _plain(x: Any) -> Any:

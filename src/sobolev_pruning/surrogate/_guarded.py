@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from ..reference import Samples
 from ..regions import AbstractRegion
+from ._conversion import check_surrogate
 from ._surrogate import Surrogate
 
 Outside = Literal["warn", "clip", "refuse"]
@@ -42,6 +43,7 @@ class GuardedSurrogate(eqx.Module):
     outside: Outside = eqx.field(static=True, default="refuse")
 
     def __check_init__(self) -> None:
+        check_surrogate(self.surrogate)
         d = self.surrogate.network.widths[0]
         if self.region.dim != d:
             raise ValueError(f"`region` has {self.region.dim} inputs, the surrogate {d}.")

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._activations import known_name
+
 
 @final
 class Dense(eqx.Module):
@@ -87,6 +89,37 @@ class MLP(eqx.Module):
             ),
             activation,
         )
+
+    @classmethod
+    def from_equinox(cls, network: eqx.nn.MLP) -> "MLP":
+        """The same network as one of this library; its weights are those arrays.
+
+        A scalar input or output becomes one of size 1, and a bias that is not there one of zeros.
+
+        Raises:
+            TypeError: it is no `equinox.nn.MLP`.
+            ValueError: it has an activation after its last layer, or one with arrays of its own.
+        """
+        if not isinstance(network, eqx.nn.MLP):
+            raise TypeError(f"`network` is {type(network).__name__}; it must be an `equinox.nn.MLP`.")
+        one = jax.ShapeDtypeStruct((), network.layers[-1].weight.dtype)
+        after = jax.make_jaxpr(network.final_activation)(one).jaxpr
+        if after.outvars != after.invars:
+            raise ValueError(
+                "`network` has an activation after its last layer, and an `MLP` has none there; leave it out and "
+                "apply it to the outputs."
+            )
+        if any(map(eqx.is_array, jax.tree.leaves(network.activation))):
+            raise ValueError(
+                "the activation of `network` has arrays of its own; that of an `MLP` is a function without."
+            )
+        layers = tuple(
+            Dense(layer.weight, jnp.zeros_like(layer.weight[:, 0]) if layer.bias is None else layer.bias)
+            for layer in network.layers
+        )
+        activation = network.activation
+        # Equinox applies an activation to one number at a time; the known ones are elementwise anyway.
+        return cls(layers, activation if known_name(activation) else jax.vmap(activation))
 
     @property
     def widths(self) -> list[int]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -22,12 +23,31 @@ class Normalisation(eqx.Module):
     Attributes:
         x_mean, x_scale: of the inputs, `(d,)`, in physical units.
         y_mean, y_scale: of the outputs, `(m,)`, in physical units.
+
+    Raises:
+        ValueError: a mean or scale is not finite, or a scale is zero or so small that it counts as zero where subnormal
+            numbers do. Under `jit` none of this is seen.
     """
 
     x_mean: Float[Array, " d"]
     x_scale: Float[Array, " d"]
     y_mean: Float[Array, " m"]
     y_scale: Float[Array, " m"]
+
+    def __check_init__(self) -> None:
+        for name in ("x_mean", "x_scale", "y_mean", "y_scale"):
+            unit = getattr(self, name)
+            if isinstance(unit, Tracer) or not isinstance(unit, jax.Array | np.ndarray):
+                continue
+            values = np.asarray(unit)
+            bad = ~np.isfinite(values)
+            if name.endswith("scale"):
+                bad |= np.abs(values) < jnp.finfo(values.dtype).tiny
+            if bad.any():
+                column = f"{'in' if name[0] == 'x' else 'out'}put {int(bad.argmax())}"
+                raise ValueError(
+                    f"`{name}` is {values[bad][0]} for {column}; means must be finite, and scales finite and not zero."
+                )
 
     @classmethod
     def identity(cls, dim_in: int, dim_out: int) -> "Normalisation":

@@ -1,8 +1,10 @@
 """Surrogates on disk: safetensors with the architecture in its metadata. Loading runs no code from the file."""
 
+import hashlib
 import itertools
 import json
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,14 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from safetensors import safe_open
-from safetensors.numpy import save as to_bytes
 
 from .._files import write_whole
 from .._reading import check_file, from_json, reading, shown
 from .._version import __version__
+from ._activations import ACTIVATIONS, activation_program, known_name
 from ._certificate import Certificate
+from ._conversion import check_finite, check_surrogate
 from ._mlp import MLP, Dense
 from ._normalisation import Normalisation
+from ._safetensors import file_of
 from ._sparse_weights import MOST_UNPACKED, packed, unpacked
 from ._surrogate import Surrogate
 
@@ -28,31 +32,8 @@ _MOST_LAYERS = 4096
 _UNITS = ("x_mean", "x_scale", "y_mean", "y_scale")
 
 
-# A name in a file selects one of these; it never imports or runs anything else.
-_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    f"{prefix}.{name}": getattr(module, name)
-    for prefix, module, names in (
-        (
-            "jax.nn",
-            jax.nn,
-            "celu elu gelu hard_sigmoid hard_silu hard_tanh identity leaky_relu log_sigmoid mish relu relu6 selu "
-            "sigmoid silu soft_sign softplus sparse_plus sparse_sigmoid squareplus tanh",
-        ),
-        ("jax.numpy", jnp, "arctan cos exp sin tanh"),
-    )
-    for name in names.split()
-}
-
-
 class SurrogateChangedError(OSError):
     """A file holds another surrogate than it is expected to."""
-
-
-def _activation_name(activation: Callable[[Array], Array]) -> str:
-    for name, known in _ACTIVATIONS.items():
-        if known is activation:
-            return name
-    return getattr(activation, "__name__", type(activation).__name__)
 
 
 def save(surrogate: Surrogate, path: str | os.PathLike, *, certificate: Certificate | None = None) -> None:
@@ -67,9 +48,15 @@ def save(surrogate: Surrogate, path: str | os.PathLike, *, certificate: Certific
         path: of the file; its folder must exist.
         certificate: what has been proved of this surrogate, stored with it; `load_certificate` reads it back.
 
+    Same surrogate, same bytes.
+
     Raises:
-        ValueError: the certificate speaks of other weights.
+        TypeError: `surrogate` is no `Surrogate`; the message says how to make one.
+        ValueError: a weight is not finite, or the certificate speaks of other weights.
+        OSError: the file cannot be written.
     """
+    check_surrogate(surrogate)
+    check_finite(surrogate)
     path = Path(path)
     network, units = surrogate.network, surrogate.normalisation
     tensors = {name: np.asarray(getattr(units, name)) for name in _UNITS}
@@ -77,18 +64,21 @@ def save(surrogate: Surrogate, path: str | os.PathLike, *, certificate: Certific
         weight = {f"layers.{i}.weight": np.ascontiguousarray(layer.weight)}
         tensors |= weight if network.n_parameters > MOST_UNPACKED else packed(*weight.popitem())
         tensors[f"layers.{i}.bias"] = np.asarray(layer.bias)
+    activation = known_name(network.activation)
     config = {
         "widths": network.widths,
-        "activation": _activation_name(network.activation),
+        "activation": activation or getattr(network.activation, "__name__", type(network.activation).__name__),
         "dtype": str(network.layers[0].weight.dtype),
         "provenance": dict(surrogate.provenance),
     }
+    if activation is None:
+        config["activation_program"] = _program_of(network)
     metadata = {"format": _FORMAT, "version": __version__, "config": json.dumps(config)}
     if certificate is not None:
         if not certificate.is_of(surrogate):
             raise ValueError("`certificate` speaks of other weights than those of `surrogate`; certify it again.")
         metadata["certificate"] = certificate.to_json()
-    write_whole(path, to_bytes(tensors, metadata))
+    write_whole(path, file_of(tensors, metadata))
 
 
 def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None = None) -> Surrogate:
@@ -96,10 +86,15 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
 
     Args:
         path: of the file.
-        activation: needed where the network's activation is not a public function of `jax.nn` or `jax.numpy`.
+        activation: needed where the network's activation is not a public function of `jax.nn` or `jax.numpy`. It must
+            be the function that the surrogate was stored with.
 
     Raises:
-        ValueError: the file is not a surrogate, is damaged, or holds float64 while JAX is set to float32.
+        ValueError: the file is not a surrogate, is damaged, holds units that are zero or numbers that are not finite,
+            or is in float64 while JAX is set to float32; or `activation` is another function.
+
+    Warns:
+        UserWarning: another version of JAX wrote the file, so that `activation` could not be compared.
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
@@ -110,6 +105,7 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
         if not (isinstance(widths, list) and all(type(width) is int and width > 0 for width in widths)):
             raise ValueError(f"its widths are {shown(widths)}, not a list of positive whole numbers")
         provenance = tuple((str(k), str(v)) for k, v in config["provenance"].items())
+        program = {str(k): str(v) for k, v in config.get("activation_program", {}).items()}
     if not 2 <= len(widths) <= min(len(tensors), _MOST_LAYERS):
         raise ValueError(
             f"{path}: the file states {len(widths)} widths, {shown(widths)}, and holds {len(tensors)} tensors; a "
@@ -136,7 +132,7 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
             f"{path}: the surrogate is in float64, and JAX is set to float32. Call "
             '`jax.config.update("jax_enable_x64", True)` before anything else.'
         )
-    chosen = _ACTIVATIONS.get(name) if activation is None else activation
+    chosen = ACTIVATIONS.get(name) if activation is None else activation
     if chosen is None:
         raise ValueError(
             f"{path}: the activation {shown(name)} is none that a name can stand for; pass the function as "
@@ -144,7 +140,15 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
         )
     arrays = {tensor: jnp.asarray(array) for tensor, array in tensors.items()}
     layers = [Dense(arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"]) for i in range(len(widths) - 1)]
-    return Surrogate(MLP(tuple(layers), chosen), Normalisation(*(arrays[unit] for unit in _UNITS)), provenance)
+    network = MLP(tuple(layers), chosen)
+    if activation is not None:
+        _check_activation(path, network, name, program)
+    try:
+        surrogate = Surrogate(network, Normalisation(*(arrays[unit] for unit in _UNITS)), provenance)
+        check_finite(surrogate)
+        return surrogate
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def load_certificate(path: str | os.PathLike, surrogate: Surrogate) -> Certificate | None:
@@ -158,6 +162,7 @@ def load_certificate(path: str | os.PathLike, surrogate: Surrogate) -> Certifica
         ValueError: the file is not a surrogate, the certificate is damaged, or it speaks of other weights.
         FileNotFoundError: there is no such file.
     """
+    check_surrogate(surrogate)
     path = Path(path)
     metadata, _ = _contents(path)
     if "certificate" not in metadata:
@@ -167,7 +172,10 @@ def load_certificate(path: str | os.PathLike, surrogate: Surrogate) -> Certifica
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if not certificate.is_of(surrogate):
-        raise ValueError(f"{path}: the certificate speaks of other weights than those of `surrogate`.")
+        raise ValueError(
+            f"{path}: the certificate speaks of other weights than those of `surrogate`, or another version of JAX has "
+            "written down its activation; certify it again."
+        )
     return certificate
 
 
@@ -191,6 +199,39 @@ def store_certificate(
     if not certificate.is_of(surrogate):
         raise SurrogateChangedError(f"{os.fspath(path)}: the file now holds another surrogate than was certified")
     save(surrogate, path, certificate=certificate)
+
+
+def _program_of(network: MLP) -> dict[str, str]:
+    """What an activation without a name computes, as a digest; nothing where that cannot be read."""
+    try:
+        program = activation_program(network.activation, network.widths[1:-1], network.layers[0].weight.dtype)
+    except ValueError:
+        return {}
+    return {"sha256": hashlib.sha256(program).hexdigest(), "jax": jax.__version__}
+
+
+def _check_activation(path: Path, network: MLP, name: str, stored: dict[str, str]) -> None:
+    """Refuse an activation that is not the one in the file.
+
+    Raises:
+        ValueError: it is another function.
+    """
+    if name in ACTIVATIONS:
+        same = network.activation is ACTIVATIONS[name]
+    else:
+        found = _program_of(network)
+        if not stored or not found:  # an earlier version wrote the file, or the function calls back to Python
+            return
+        if stored.get("jax") != found.get("jax"):
+            warnings.warn(
+                f"{path}: `activation` could not be compared with the function that the surrogate was stored with, "
+                f"since JAX {stored.get('jax')} wrote the file and this is {jax.__version__}.",
+                stacklevel=3,
+            )
+            return
+        same = stored == found
+    if not same:
+        raise ValueError(f"{path}: the surrogate was stored with the activation {shown(name)}; `activation` is another")
 
 
 def _contents(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:

@@ -1,5 +1,7 @@
 """What the library makes: a network between a normalisation and its inverse."""
 
+import csv
+import io
 from collections.abc import Sequence
 from typing import final
 
@@ -10,6 +12,7 @@ from jaxtyping import Array, Float
 
 from .._programs import limit_programs
 from ..reference import Samples
+from ._conversion import check_network
 from ._mlp import MLP
 from ._normalisation import Normalisation
 
@@ -32,6 +35,7 @@ class Surrogate(eqx.Module):
     provenance: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())
 
     def __check_init__(self) -> None:
+        check_network(self.network)
         widths = self.network.widths
         sizes = (self.normalisation.x_mean.shape[0], self.normalisation.y_mean.shape[0])
         if (widths[0], widths[-1]) != sizes:
@@ -39,6 +43,59 @@ class Surrogate(eqx.Module):
                 f"the network has {widths[0]} inputs and {widths[-1]} outputs, the normalisation {sizes[0]} and "
                 f"{sizes[1]}; learn the normalisation from samples of the same model."
             )
+
+    @classmethod
+    def of(cls, network: "MLP | eqx.nn.MLP") -> "Surrogate":
+        """A surrogate of a network that computes in physical units already.
+
+        Args:
+            network: of this library, or of Equinox; see `MLP.from_equinox`.
+
+        Raises:
+            TypeError: it is neither.
+            ValueError: a network of Equinox that an `MLP` cannot be.
+        """
+        if isinstance(network, eqx.nn.MLP):
+            network = MLP.from_equinox(network)
+        check_network(network)
+        dtype = network.layers[0].weight.dtype
+        d, m = network.widths[0], network.widths[-1]
+        return cls(network, Normalisation(*(f(n, dtype) for n in (d, m) for f in (jnp.zeros, jnp.ones))))
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs: those that the provenance has under `inputs`, or x0, x1 and so on."""
+        return self._names("inputs", "x", self.network.widths[0])
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs: those that the provenance has under `outputs`, or y0, y1 and so on."""
+        return self._names("outputs", "y", self.network.widths[-1])
+
+    def named(self, *, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None) -> "Surrogate":
+        """The same surrogate with names of its inputs, its outputs, or both, which are stored with it.
+
+        Raises:
+            ValueError: there are more or fewer names than inputs or outputs, a name is empty or one is given twice.
+        """
+        widths = self.network.widths
+        facts = {}
+        for kind, names, n in (("inputs", inputs, widths[0]), ("outputs", outputs, widths[-1])):
+            if names is None:
+                continue
+            if len(names) != n or len(set(names)) != n or not all(name.strip() for name in names):
+                raise ValueError(f"`{kind}` is {list(names)}; give {n} different names, one for each.")
+            facts[kind] = _joined(names)
+        return self.with_provenance(**facts)
+
+    def _names(self, kind: str, letter: str, n: int) -> tuple[str, ...]:
+        text = dict(self.provenance).get(kind)
+        if text is not None and "\0" not in text:
+            (names,) = csv.reader([" ".join(text.split())], skipinitialspace=True)
+            names = [name.strip() for name in names]
+            if len(names) == n and all(names) and len(set(names)) == n:
+                return tuple(names)
+        return tuple(f"{letter}{i}" for i in range(n))
 
     def __call__(self, x: Float[Array, " d"]) -> Float[Array, " m"]:
         """Values at one sample, in physical units."""
@@ -95,6 +152,13 @@ class Surrogate(eqx.Module):
         """The same surrogate with facts about its origin added; later ones replace earlier ones of that name."""
         merged = dict(self.provenance) | facts
         return type(self)(self.network, self.normalisation, tuple(merged.items()))
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Names separated by commas; one with a comma stands in quotation marks, as it does in a table."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return line.getvalue()
 
 
 # Takes no provenance, which is static and would make every stage of a study compile again.

@@ -1,6 +1,7 @@
 """Inputs from a file: a table, or an array of NumPy."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,16 @@ import numpy as np
 from ..._reading import check_file, reading, shown
 from .._npy import read_member, read_npy
 from .._tables._read import open_table
-from .._tables._table import AbstractTable
 
 
-def read_points(path: Path, *, dim: int) -> np.ndarray:
+def read_points(path: Path, *, dim: int, names: Sequence[str] | None = None) -> np.ndarray:
     """Read inputs `(n, d)`.
 
     Args:
         path: a table as `read_table` reads it, one sample a row, whose text may do without a first row of names; an NPY
             file that holds `(n, d)`; or an NPZ file with such an array under the name `x`.
         dim: number of inputs, d.
+        names: of the inputs. A table that has columns of these names may have others, in any order.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -28,7 +29,7 @@ def read_points(path: Path, *, dim: int) -> np.ndarray:
     check_file(path, missing)
     arrays = {".npy": _read_npy, ".npz": _read_npz}
     ending = path.suffix.lower()
-    points = arrays[ending](path) if ending in arrays else _read_columns(open_table(path, names=False, missing=missing))
+    points = arrays[ending](path) if ending in arrays else _read_columns(path, missing, names)
     if points.ndim != 2 or points.shape[1] != dim or points.shape[0] == 0:
         raise ValueError(f"{path}: the data have shape {points.shape}; they must be (n, {dim}), one sample a row.")
     bad = np.argwhere(~np.isfinite(points))
@@ -38,9 +39,16 @@ def read_points(path: Path, *, dim: int) -> np.ndarray:
     return points
 
 
-def _read_columns(table: AbstractTable) -> np.ndarray:
-    chunks = [np.stack([chunk.columns[name] for name in table.names], 1) for chunk in table.chunks(table.names, 65_536)]
-    return np.concatenate([np.zeros((0, len(table.names))), *chunks])
+def _read_columns(path: Path, missing: str, names: Sequence[str] | None) -> np.ndarray:
+    table = open_table(path, names=False, missing=missing)
+    chosen = list(table.names)
+    if names is not None and set(names) & set(chosen):
+        absent = [name for name in names if name not in chosen]
+        if absent:
+            raise ValueError(f"{path}: there is no column {shown(absent[0])}; the columns are {shown(chosen)}.")
+        chosen = list(names)
+    chunks = [np.stack([chunk.columns[name] for name in chosen], 1) for chunk in table.chunks(chosen, 65_536)]
+    return np.concatenate([np.zeros((0, len(chosen))), *chunks])
 
 
 def _read_npy(path: Path) -> np.ndarray:

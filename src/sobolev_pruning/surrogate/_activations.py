@@ -1,0 +1,128 @@
+"""Activations by name, and what an activation computes, in bytes that can be compared."""
+
+import functools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jaxtyping import Array
+
+Activation = Callable[[Array], Array]
+
+# A name in a file selects one of these; it never imports or runs anything else.
+ACTIVATIONS: dict[str, Activation] = {
+    f"{prefix}.{name}": getattr(module, name)
+    for prefix, module, names in (
+        (
+            "jax.nn",
+            jax.nn,
+            "celu elu gelu hard_sigmoid hard_silu hard_tanh identity leaky_relu log_sigmoid mish relu relu6 selu "
+            "sigmoid silu soft_sign softplus sparse_plus sparse_sigmoid squareplus tanh",
+        ),
+        ("jax.numpy", jnp, "arctan cos exp sin tanh"),
+    )
+    for name in names.split()
+}
+
+
+def known_name(activation: Activation) -> str | None:
+    """The name of an activation in `ACTIVATIONS`; None if it has none."""
+    return next((name for name, known in ACTIVATIONS.items() if known is activation), None)
+
+
+def activation_program(activation: Activation, widths: Sequence[int], dtype: np.dtype) -> bytes:
+    """What an activation computes: equal for two functions only if their values and derivatives are.
+
+    A known function is its name, with the numbers that `functools.partial` has bound, in every version of JAX. Of any
+    other it is the program that JAX traces of its values, its gradient and the derivative of that, so that custom
+    derivative rules count; another version of JAX may trace another program.
+
+    Args:
+        activation: the function.
+        widths: of the arrays that it is applied to.
+        dtype: of those arrays.
+
+    Raises:
+        ValueError: it calls back to Python, where no program can be read.
+    """
+    bound = _known_with_numbers(activation)
+    if bound is not None:
+        return bound.encode()
+    parts: list[bytes] = []
+    for width in sorted(set(widths)):
+        x = jax.ShapeDtypeStruct((width,), dtype)
+        parts += _written(jax.make_jaxpr(activation)(x))
+
+        def slope(x: Array) -> Array:
+            return jax.grad(lambda x: activation(x).sum())(x)
+
+        def curvature(x: Array) -> Array:
+            return jax.jvp(slope, (x,), (jnp.ones_like(x),))[1]
+
+        for derivative in (slope, curvature):
+            try:
+                parts += _written(jax.make_jaxpr(derivative)(x))
+            except (TypeError, NotImplementedError) as error:  # it has no such derivative
+                parts.append(type(error).__name__.encode())
+    return b"\n".join(parts)
+
+
+def _known_with_numbers(activation: Activation) -> str | None:
+    arguments: dict[str, Any] = {}
+    while isinstance(activation, functools.partial) and not activation.args:
+        arguments = activation.keywords | arguments
+        activation = activation.func
+    name = known_name(activation)
+    if name is None or not all(isinstance(value, bool | int | float | str) for value in arguments.values()):
+        return None
+    return f"{name} {json.dumps(arguments, sort_keys=True)}"
+
+
+def _written(program: ClosedJaxpr | Jaxpr) -> Iterator[bytes]:
+    """A program with its variables numbered, and every constant to the bit."""
+    numbers: dict[Any, int] = {}
+
+    def atom(x: Any) -> bytes:
+        if isinstance(x, Literal):
+            return _array(x.val)
+        return f"{numbers.setdefault(x, len(numbers))}:{x.aval.str_short()}".encode()
+
+    if isinstance(program, ClosedJaxpr):
+        yield from map(_array, program.consts)
+        program = program.jaxpr
+    yield b" ".join(map(atom, [*program.constvars, *program.invars]))
+    for equation in program.eqns:
+        if "callback" in equation.primitive.name:
+            raise ValueError("the activation calls back to Python, so that it cannot be said what it computes.")
+        yield equation.primitive.name.encode()
+        for name, parameter in sorted(equation.params.items()):
+            yield name.encode()
+            yield from _parameter(parameter)
+        yield b" ".join(map(atom, [*equation.invars, *equation.outvars]))
+    yield b" ".join(map(atom, program.outvars))
+
+
+def _parameter(x: Any) -> Iterator[bytes]:
+    if isinstance(x, ClosedJaxpr | Jaxpr):
+        yield from _written(x)
+    elif isinstance(x, list | tuple):
+        yield f"{len(x)}".encode()
+        for part in x:
+            yield from _parameter(part)
+    elif isinstance(x, jax.Array | np.ndarray | np.generic):
+        yield _array(x)
+    elif isinstance(x, str | bool | int | float | complex | np.dtype) or x is None:
+        yield repr(x).encode()
+    else:
+        # Functions (rules of derivatives, whose programs are traced as well) and objects that say where or how
+        # something is computed, not what.
+        yield type(x).__name__.encode()
+
+
+def _array(x: Any) -> bytes:
+    array = np.asarray(x)
+    return f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()
