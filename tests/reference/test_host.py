@@ -1,6 +1,7 @@
 """Functions that JAX cannot trace: their labels, their differences, and what is said when they fail."""
 
 import math
+import warnings
 
 import equinox as eqx
 import jax
@@ -247,3 +248,60 @@ def test_bad_arguments_are_named(call, message):
 def test_what_is_no_function_is_refused():
     with pytest.raises(TypeError, match="`function` is str"):
         HostFunction("values", BOX, 2)
+
+
+def stairs(x):
+    """Slopes below one, a kink at x0 = 0 and jumps at x0 = 0.25 and x1 = −0.5, in two outputs."""
+    step = 1.0 * (x[..., 0] > 0.25) + 2.0 * (x[..., 1] > -0.5)
+    smooth = 0.5 * np.abs(x[..., 0]) + 0.1 * x[..., 1] ** 2
+    return np.stack([smooth + step, 1e6 * smooth], axis=-1)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("kind", [CentralDifferences, ForwardDifferences])
+def test_differences_are_not_taken_across_a_jump(kind, batched):
+    """They would be 150 and 300 where the slope is below one; kinks are no jumps."""
+    h = 1 / 300
+    x = np.random.default_rng(0).uniform(-1, 1, (40, 2))
+    x[[3, 7], 0] = 0.25 - 0.3 * h, 0.25 + 0.3 * h
+    x[5, 1], x[9, 0] = -0.5 - 0.9 * h, 0.2 * h
+    x[37, 0] = 0.5  # away from the kink, which row 9 has to itself
+    host = HostFunction(stairs, lambda key, n: jnp.asarray(x), 2, kind(h), batched)
+    with pytest.warns(UserWarning, match=r"jumps within a step of input 0 at row 3, x = \[0\.249.* in [23] of 40 rows"):
+        samples = host.table(jax.random.key(0), 40)
+    exact = np.stack([0.5 * np.sign(x[:, 0]), 0.2 * x[:, 1]], 1)
+    exact[9, 0] = samples.dydx[9, 0, 0]  # at the kink, any slope between the two
+    assert abs(exact[9, 0]) <= 0.5 + 1e-9
+    np.testing.assert_allclose(samples.dydx[:, 0], exact, atol=2 * h)
+    np.testing.assert_allclose(samples.dydx[:, 1], 1e6 * exact, atol=1e6 * 2 * h)
+
+
+def test_jumps_on_both_sides_are_refused():
+    host = HostFunction(
+        lambda x: [float(np.abs(x[0]) < 1e-3)],
+        lambda key, n: jnp.linspace(-1, 1, 9)[:, None],
+        1,
+        CentralDifferences(1e-2),
+    )
+    with pytest.raises(ValueError, match=r"jumps on both sides of x = \[0\.0\] \(row 4\) .* use smaller steps"):
+        host.table(jax.random.key(0), 9)
+
+
+@pytest.mark.parametrize(
+    "function", [np.abs, np.exp, lambda x: np.tanh(30 * x), lambda x: np.maximum(x - 0.3, 0), np.round]
+)
+def test_steep_bent_and_kinked_functions_are_left_alone(function):
+    """No warning (which would be an error here), and not one call more where nothing is in doubt."""
+    x = np.linspace(-1, 1, 41)[:, None] + 0.003
+    host = HostFunction(lambda x: function(x), lambda key, n: jnp.asarray(x), 1, CentralDifferences(1e-3), True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = host.table(jax.random.key(0), 41).dydx[:, 0]
+    np.testing.assert_allclose(found, (function(x + 1e-3) - function(x - 1e-3)) / 2e-3, atol=1e-9)
+
+
+def test_labels_that_single_precision_cannot_hold_are_refused():
+    with jax.enable_x64(False):
+        host = HostFunction(lambda x: [1e40 * float(x[0])], lambda key, n: jnp.ones((n, 1)), 1)
+        with pytest.raises(ValueError, match=r"`samples\.y`, column 0, reaches 1e\+40, too large for float32"):
+            host.table(jax.random.key(0), 3)

@@ -1,19 +1,21 @@
 """A Python function that JAX cannot trace as the reference model: a simulator, a solver, another library."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any, final
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from .._cast import cast
 from .._directions import AbstractDirections
 from .._reference_model import AbstractReferenceModel
 from .._samples import Samples
 from ._differences import AbstractDifferences, ReturnedDerivatives
+from ._jumps import without_jumps
 from ._laws import dimension_of
 
 # Of the points around samples, in memory together.
@@ -37,7 +39,8 @@ class HostFunction(AbstractReferenceModel):
         inputs: draws inputs, `(key, n) -> (n, d)`, such as `UniformBox(lower, upper)`; in JAX.
         n_outputs: m, which cannot be told without a call.
         derivatives: `ReturnedDerivatives()`, `CentralDifferences(steps)`, `ForwardDifferences(steps)`, or `None` for
-            values alone. Differences step out of a box by as much as a step where a sample lies at its edge.
+            values alone. Differences step out of a box by as much as a step where a sample lies at its edge. Where the
+            function jumps within a step, the difference on the other side is taken, with a warning.
         batched: whether the function takes all samples at once.
 
     Raises:
@@ -100,8 +103,22 @@ class HostFunction(AbstractReferenceModel):
         if isinstance(x, Tracer):
             parts = jax.pure_callback(labels, structs, x, vmap_method="broadcast_all")
         else:
-            parts = [jnp.asarray(part) for part in labels(x)]
+            found, jumps = labels.exactly(x)
+            _warn_of_jumps(jumps, np.asarray(x))
+            parts = [cast(name, part, x.dtype) for name, part in zip(("y", "dydx"), found, strict=False)]
         return Samples(x, parts[0], parts[1] if len(parts) > 1 else None)
+
+
+def _warn_of_jumps(jumps: list[tuple[int, int]], x: Float[np.ndarray, "n d"]) -> None:
+    if not jumps:
+        return
+    row, i = jumps[0]
+    warnings.warn(
+        f"`function` jumps within a step of input {i} at row {row}, x = {x[row].tolist()}, and so it does for "
+        f"{len(jumps)} derivatives in {len({row for row, _ in jumps})} of {len(x)} rows; these are differences on the "
+        "side without the jump. What is learned across a jump is steep whatever the derivatives say.",
+        stacklevel=4,
+    )
 
 
 @final
@@ -115,37 +132,54 @@ class _Evaluation(eqx.Module):
 
     def __call__(self, x: Float[Array, "*batch n d"] | Float[np.ndarray, "*batch n d"]) -> list[np.ndarray]:
         """Values and Jacobians of samples under any number of leading axes, in the precision of `x`."""
-        dtype, (*axes, d) = x.dtype, x.shape
+        return [part.astype(x.dtype) for part in self.exactly(x)[0]]
+
+    def exactly(
+        self, x: Float[Array, "*batch n d"] | Float[np.ndarray, "*batch n d"]
+    ) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
+        """The same in double precision; also rows and inputs where a difference was taken beside a jump."""
+        *axes, d = x.shape
         rows = np.asarray(x, np.float64).reshape(-1, d)
         # The points around all samples at once would be d times as many numbers as the Jacobians.
         at_once = max(1, _NUMBERS_AT_ONCE // (d * (1 + 2 * d)))
-        found = [self._of_rows(rows[begin : begin + at_once], begin) for begin in range(0, len(rows), at_once)]
-        parts = [np.concatenate(part) for part in zip(*found, strict=True)]
-        return [part.reshape((*axes, *part.shape[1:])).astype(dtype) for part in parts]
+        every = np.arange(len(rows))
+        found = [self._of_rows(rows[i : i + at_once], every[i : i + at_once]) for i in range(0, len(rows), at_once)]
+        parts = [np.concatenate(part) for part in zip(*(parts for parts, _ in found), strict=True)]
+        jumps = [(int(row), int(i)) for _, some in found for row, i in some]
+        return [part.reshape((*axes, *part.shape[1:])) for part in parts], jumps
 
-    def _of_rows(self, x: Float[np.ndarray, "n d"], begin: int) -> list[np.ndarray]:
-        """Values and Jacobians of samples, the first of which is row `begin`."""
-        if isinstance(self.derivatives, AbstractDifferences):
-            points = self.derivatives.points(x)
-            (values,) = self._checked(points, begin)
-            return [values[:, 0], self.derivatives.jacobian(points, values)]
-        return [part[:, 0] for part in self._checked(x[:, None], begin)]
+    def _of_rows(
+        self, x: Float[np.ndarray, "n d"], rows: Int[np.ndarray, " n"]
+    ) -> tuple[list[np.ndarray], Int[np.ndarray, "j 2"]]:
+        """Values and Jacobians of samples; rows and inputs where a difference was taken beside a jump."""
+        if not isinstance(self.derivatives, AbstractDifferences):
+            return [part[:, 0] for part in self._checked(x[:, None], rows)], np.zeros((0, 2), np.int64)
+        points = self.derivatives.points(x)
+        (values,) = self._checked(points, rows)
+        jacobian, jumps = without_jumps(
+            points,
+            values,
+            self.derivatives.jacobian(points, values),
+            lambda moved, chosen: self._checked(moved[:, None], rows[chosen])[0][:, 0],
+        )
+        jumps[:, 0] = rows[jumps[:, 0]]
+        return [values[:, 0], jacobian], jumps
 
-    def _checked(self, points: Float[np.ndarray, "n p d"], begin: int) -> list[np.ndarray]:
+    def _checked(self, points: Float[np.ndarray, "n p d"], rows: Int[np.ndarray, " n"]) -> list[np.ndarray]:
         """What the function returns at p points of each sample, `(n, p, m)` and `(n, p, m, d)`, all of it finite."""
         n, p, d = points.shape
         flat = points.reshape(-1, d)
         if self.batched:
-            parts = self._of_batch(flat, p, begin)
+            parts = self._of_batch(flat, p, rows)
         else:
-            found = [self._of_row(x, begin + i // p) for i, x in enumerate(flat)]
+            found = [self._of_row(x, int(rows[i // p])) for i, x in enumerate(flat)]
             parts = [np.stack(part) for part in zip(*found, strict=True)]
         for name, part in zip(("value", "derivative"), parts, strict=False):
             bad = np.flatnonzero(~np.isfinite(part.reshape(n * p, -1)).all(axis=1))
             if bad.size:
                 number = part[bad[0]][~np.isfinite(part[bad[0]])][0]
                 raise ValueError(
-                    f"`function` returns a {name} of {number} in row {begin + bad[0] // p}, "
+                    f"`function` returns a {name} of {number} in row {rows[bad[0] // p]}, "
                     f"x = {flat[bad[0]].tolist()}; {len(set(bad // p))} of {n} rows are not finite. Repair the "
                     "function, or leave such inputs out."
                 )
@@ -163,7 +197,7 @@ class _Evaluation(eqx.Module):
         parts = zip(shapes.items(), self._parts(returned, place), strict=False)
         return [_shaped(part, name, shape, m, place) for (name, shape), part in parts]
 
-    def _of_batch(self, x: Float[np.ndarray, "n d"], p: int, begin: int) -> list[np.ndarray]:
+    def _of_batch(self, x: Float[np.ndarray, "n d"], p: int, rows: Int[np.ndarray, " k"]) -> list[np.ndarray]:
         (n, d), m = x.shape, self.n_outputs
         place = f"a batch of {n} points"
         try:
@@ -171,7 +205,7 @@ class _Evaluation(eqx.Module):
         except Exception as error:
             first = self._first_failure(x)
             if first is not None:
-                place = f"row {begin + first // p}, x = {x[first].tolist()}"
+                place = f"row {rows[first // p]}, x = {x[first].tolist()}"
             raise RuntimeError(f"`function` failed in {place}: {type(error).__name__}: {error}") from error
         shapes = {"values": (n, m), "Jacobian": (n, m, d)}
         parts = zip(shapes.items(), self._parts(returned, place), strict=False)
