@@ -11,7 +11,7 @@ try:
 except ImportError:  # Windows has none, and there two writers are not kept apart
     fcntl = None
 
-_NAME = ".lock"
+LOCK = ".lock"
 
 
 class InUseError(BlockingIOError, ValueError):
@@ -35,14 +35,16 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    path = folder / _NAME
+    path = folder / LOCK
     descriptor = _acquired(path, what)
     try:
         yield
     finally:
         if descriptor is not None:
-            # While it is still held: nobody else can have made this file theirs.
-            path.unlink(missing_ok=True)
+            # While it is held nobody else can make this file theirs; they may have made another, if it was removed.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    path.unlink()
             os.close(descriptor)
 
 

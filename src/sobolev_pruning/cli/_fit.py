@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from .._work import Work
 from ._columns import Columns, Table, in_words_of_the_command, with_columns
 from ._ending import Failed, Refused, interruptible
 from ._precision import enable_double_precision
+from ._resuming import beside, resuming, what_is_left
 from ._storing import check_onnx, check_outputs, show_and_store
 from ._table import (
     FIRST,
@@ -24,9 +26,11 @@ from ._terminal import terminal
 
 
 @with_columns
+@resuming("fit", beside, "table")
 def fit(
     table: Table,
     columns: Columns,
+    here: Work,
     order: Annotated[
         int | None,
         typer.Option("--order", help="Train on values (0), gradients (1), curvature (2); 1 where there are gradients."),
@@ -100,13 +104,14 @@ def fit(
         for line in _plan(samples.n, data.samples, order, start, chosen, steps):
             console.print(line, soft_wrap=True)
         progress = ProgressBar(console)
-        with interruptible(None, progress, lambda: "nothing"), warnings_as_lines(console):
+        with interruptible(here.folder, progress, lambda: what_is_left(here, "fit")), warnings_as_lines(console):
             warnings.simplefilter("ignore", ContradictionWarning)  # said already, with the names of the columns
-            surrogate = _train(start, data, chosen, order, fit_key, steps, batch_size, learning_rate, progress)
+            surrogate = _train(start, data, chosen, order, fit_key, steps, batch_size, learning_rate, progress, here)
         judged = judgement(surrogate, held_out.samples, names)
     except (OSError, ImportError, ValueError) as error:
         raise Refused(in_words_of_the_command(str(error))) from None
     except DivergedError as error:
+        here.finish()
         raise Failed(str(error)) from None
     results: dict[Path, Callable[[Path], object]] = {output: lambda path: save(surrogate, path)}
     if onnx is not None:
@@ -180,16 +185,28 @@ def _plan(n_rows: int, samples, order: int, start, method: str, steps: int) -> I
     yield f"network {widths} with {start.network.n_parameters} parameters; {method}, at most {steps} steps"
 
 
-def _train(start, data, method: str, order: int, key, steps: int, batch_size: int, learning_rate: float, progress):
+def _train(
+    start, data, method: str, order: int, key, steps: int, batch_size: int, learning_rate: float, progress, here: Work
+):
     import optax
 
-    from ..sobolev import SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
+    from ..sobolev import Checkpoints, SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
 
     loss = ValueLoss() if order == 0 else SobolevLoss(curvature_weight=float(order == 2))
     if method == "Adam":
-        optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
-        size = min(batch_size, data.samples.n)
-        result = fit(start, data, loss, key=key, steps=steps, batch_size=size, optimizer=optimizer, progress=progress)
+        result = fit(
+            start,
+            data,
+            loss,
+            key=key,
+            steps=steps,
+            batch_size=min(batch_size, data.samples.n),
+            optimizer=optax.adam(optax.cosine_decay_schedule(learning_rate, steps)),
+            # A killed fit loses no more than some seconds.
+            checkpoints=Checkpoints(here.folder / "checkpoints", every=1, seconds=5.0),
+            progress=progress,
+        )
     else:
+        # Where it is resumed it begins anew, to the same result: it draws nothing.
         result = fit_levenberg_marquardt(start, data.samples, loss, max_steps=steps, progress=progress)
     return result.surrogate

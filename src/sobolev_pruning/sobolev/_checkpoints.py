@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,9 +19,9 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from .._digest import digest
 from .._lock import locked
 from ._course import Course
-from ._fingerprint import digest
 
 _NAME = re.compile(r"fit-\d{3}-\d{12}")
 _FORMAT = 2
@@ -44,19 +45,23 @@ class Checkpoints(eqx.Module):
         folder: for this fit alone; made if it is missing. Several processes of one fit must all see it.
         every: steps between two checkpoints, rounded up to whole chunks.
         keep: how many are kept; with at least two, a damaged one is not the last.
+        seconds: between two checkpoints at least, but for the last.
 
     Raises:
-        ValueError: a number below 1.
+        ValueError: a number below 1, or negative seconds.
     """
 
     folder: Path = eqx.field(static=True, converter=Path)
     every: int = eqx.field(static=True, default=1000)
     keep: int = eqx.field(static=True, default=2)
+    seconds: float = eqx.field(static=True, default=0.0)
 
     def __check_init__(self) -> None:
         for name in ("every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 1.")
+        if not self.seconds >= 0:
+            raise ValueError(f"`seconds` is {self.seconds}; it must be zero or positive.")
 
 
 @final
@@ -70,7 +75,8 @@ class Store:
 
     def __init__(self, checkpoints: Checkpoints, fingerprint: Mapping[str, Any]) -> None:
         self._folder = Path(os.path.abspath(checkpoints.folder))
-        self._every, self._keep = checkpoints.every, checkpoints.keep
+        self._every, self._keep, self._seconds = checkpoints.every, checkpoints.keep, checkpoints.seconds
+        self._next_write = 0.0
         self._fingerprint = dict(fingerprint)
         self._last: tuple[int, int] | None = None
 
@@ -165,7 +171,7 @@ class Store:
     def _is_due(self, course: Course) -> bool:
         if self._last is None or self._last[0] != course.attempt:
             return True
-        return course.step - self._last[1] >= self._every
+        return course.step - self._last[1] >= self._every and time.monotonic() >= self._next_write
 
     def _prepare(self, start: Course, n_steps: int) -> None:
         self._remove_drafts()
@@ -230,6 +236,7 @@ class Store:
             self._remove_drafts()
             raise
         self._last = (course.attempt, course.step)
+        self._next_write = time.monotonic() + self._seconds
         if jax.process_index() == 0:
             # Newer ones are those that could not be read; they are not this fit's to count.
             for old in [other for other in self._newest_first() if other.name <= path.name][self._keep :]:

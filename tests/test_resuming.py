@@ -1,0 +1,188 @@
+"""Commands that are killed: refused without a word of what to do with the rest, and gone on with to the same result."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from sobolev_pruning import _work, cli
+
+RNG = np.random.default_rng(0)
+A, B = RNG.uniform(-1, 1, (2, 60))
+ROWS = zip(A, B, A * B + B**2, B, A + 2 * B, strict=True)
+TABLE = "a,b,y,dy/da,dy/db\n" + "".join(",".join(map(str, row)) + "\n" for row in ROWS)
+# Of more than 300 parameters, so that Adam trains it.
+FIT = ("fit", "t.csv", "--inputs", "a,b", "--outputs", "y", "--widths", "24,24", "--steps", "300")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a command in a folder with a table; returns status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "t.csv").write_text(TABLE)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sobolev-pruning", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return call
+
+
+class Killed(BaseException):
+    """As good as a kill: nothing that a command does for an error is done."""
+
+
+@pytest.fixture
+def killed(run, monkeypatch):
+    """Run a command and kill it at the given call of a function of the library."""
+
+    def call(module, name, at, *arguments):
+        calls = []
+        original = getattr(module, name)
+
+        def counted(*args, **options):
+            calls.append(None)
+            if len(calls) == at:
+                raise Killed
+            return original(*args, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, counted)
+            patch.setattr(sys, "argv", ["sobolev-pruning", *arguments])
+            with pytest.raises(Killed):
+                cli.main()
+
+    return call
+
+
+def tree(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+
+
+def same(one, other):
+    """Whether two files hold the same tensors and the same metadata."""
+    with safe_open(one, "numpy") as a, safe_open(other, "numpy") as b:
+        return a.metadata() == b.metadata() and all(
+            a.get_tensor(key).tobytes() == b.get_tensor(key).tobytes() for key in {*a.keys(), *b.keys()}
+        )
+
+
+@pytest.fixture
+def half(killed, tmp_path, capsys):
+    """A fit that was killed after its first chunk."""
+    from sobolev_pruning.sobolev import _attempt
+
+    killed(_attempt, "run_chunk", 2, *FIT)
+    assert (tmp_path / "model.safetensors.checkpoint" / "work.json").exists()
+    assert not (tmp_path / "model.safetensors").exists()
+    capsys.readouterr()
+
+
+def test_an_unfinished_fit_is_refused_until_one_says_what_becomes_of_it(run, half, tmp_path):
+    before = tree(tmp_path)
+    status, out, err = run(*FIT)
+    assert (status, out) == (2, "")
+    assert "holds an unfinished fit; --resume goes on with it, --overwrite begins anew" in err
+    assert tree(tmp_path) == before
+    status, out, err = run(*FIT, "--resume")
+    assert status == 0, err
+    assert tree(tmp_path) == ["model.safetensors", "t.csv"]
+    status, out, err = run(*FIT, "--output", "whole.safetensors")
+    assert status == 0, err
+    assert same(tmp_path / "model.safetensors", tmp_path / "whole.safetensors")
+
+
+def test_a_resumed_fit_does_not_repeat_what_was_done(run, half, monkeypatch):
+    from sobolev_pruning.sobolev import _attempt
+
+    chunks = []
+    original = _attempt.run_chunk
+    monkeypatch.setattr(_attempt, "run_chunk", lambda *args: (chunks.append(None), original(*args))[1])
+    (checkpoint,) = Path("model.safetensors.checkpoint/checkpoints").glob("fit-*")
+    assert run(*FIT, "--resume")[0] == 0
+    done = int(checkpoint.name[-12:])
+    assert len(chunks) == (300 - done + 249) // 250
+
+
+OTHERS = {
+    "--steps": ("--steps", "301"),
+    "--seed": ("--seed", "1"),
+    "--widths": ("--widths", "24,25"),
+    "--derivatives": ("--derivatives", "dy/da,dy/db"),
+}
+
+
+@pytest.mark.parametrize("name", [*OTHERS, "TABLE", "version"])
+def test_another_fit_is_not_gone_on_with(run, half, tmp_path, monkeypatch, name):
+    if name == "TABLE":
+        (tmp_path / "t.csv").write_text(TABLE.replace("0", "1", 1))
+    if name == "version":
+        monkeypatch.setattr(_work, "__version__", "99")
+    before = tree(tmp_path)
+    status, _, err = run(*FIT, *OTHERS.get(name, ()), "--resume")
+    assert status == 2
+    assert f"is another one: it differs in {name} (" in err
+    assert err.count("\n") == 1
+    assert tree(tmp_path) == before
+
+
+def test_what_says_which_fit_it_is_cannot_be_edited(run, half, tmp_path):
+    file = tmp_path / "model.safetensors.checkpoint" / "work.json"
+    file.write_text(file.read_text().replace('"--seed": "0"', '"--seed": "1"'))
+    status, _, err = run(*FIT, "--seed", "1", "--resume")
+    assert status == 2
+    assert "work.json is damaged or edited" in err
+    file.write_text("[" * 100_000)
+    status, _, err = run(*FIT, "--resume")
+    assert (status, err.count("\n")) == (2, 1)
+    assert run(*FIT, "--overwrite", "--steps", "1")[0] == 0
+    assert tree(tmp_path) == ["model.safetensors", "t.csv"]
+
+
+def test_overwriting_touches_nothing_of_others(run, half, tmp_path):
+    notes = tmp_path / "model.safetensors.checkpoint" / "notes.txt"
+    notes.write_text("mine")
+    assert run(*FIT, "--overwrite", "--steps", "1")[0] == 0
+    assert notes.read_text() == "mine"
+    assert tree(notes.parent) == ["notes.txt"]
+
+
+def test_an_overwriting_fit_that_fails_leaves_the_old_result(run, tmp_path):
+    (tmp_path / "model.safetensors").write_text("the old one")
+    status, _, _ = run(*FIT, "--overwrite", "--learning-rate", "1e300")
+    assert status == 1
+    assert (tmp_path / "model.safetensors").read_text() == "the old one"
+    assert tree(tmp_path) == ["model.safetensors", "t.csv"]
+
+
+def test_resuming_a_fit_that_has_ended_says_so(run, tmp_path):
+    (tmp_path / "model.safetensors").write_text("the result")
+    status, _, err = run(*FIT, "--resume")
+    assert status == 2
+    assert "model.safetensors is there already, and no unfinished fit" in err
+    assert tree(tmp_path) == ["model.safetensors", "t.csv"]
+
+
+def test_resuming_where_nothing_is_begins(run, tmp_path):
+    assert run(*FIT, "--resume", "--steps", "1")[0] == 0
+    assert tree(tmp_path) == ["model.safetensors", "t.csv"]
+
+
+def test_two_fits_of_one_output_do_not_meet(run, tmp_path):
+    with _work.work(tmp_path / "model.safetensors.checkpoint", "fit", {}, resume=False, overwrite=False):
+        for option in ((), ("--resume",), ("--overwrite",)):
+            status, _, err = run(*FIT, *option)
+            assert status == 2
+            assert "is in use: a fit by this process writes to it" in err
+    assert tree(tmp_path) == ["t.csv"]
+
+
+def test_a_name_near_the_limit_has_a_folder_too(run, tmp_path):
+    name = "n" * 240 + ".safetensors"
+    assert run(*FIT, "--steps", "1", "--output", name)[0] == 0
+    assert tree(tmp_path) == [name, "t.csv"]
