@@ -3,12 +3,12 @@
 import gzip
 import sys
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from sobolev_pruning import cli
+from sobolev_pruning.reference import RowSplit
 from sobolev_pruning.surrogate import load
 
 RNG = np.random.default_rng(0)
@@ -74,7 +74,9 @@ def test_a_table_with_curvature_becomes_a_small_surrogate(run, tmp_path):
     # What is stored is what was judged: at a point of its own it is the function of the table, and its derivatives.
     surrogate = load("model.safetensors")
     assert surrogate.network.layers[0].weight.dtype == jnp.float32
-    assert dict(surrogate.provenance) == {"table": "t.csv", "inputs": "a,b", "outputs": "y", "order": "2", "seed": "0"}
+    facts = dict(surrogate.provenance)
+    assert RowSplit.from_text(facts.pop("split")).n_rows == 60
+    assert facts == {"table": "t.csv", "inputs": "a,b", "outputs": "y", "order": "2", "seed": "0"}
     x = jnp.asarray([0.3, -0.4], jnp.float32)
     np.testing.assert_allclose(surrogate(x), [0.3 * -0.4 + 0.4**2], atol=0.02)
     np.testing.assert_allclose(surrogate.gradient(x), [[-0.4, 0.3 - 0.8]], atol=0.05)
@@ -111,8 +113,13 @@ def test_outputs_of_any_size_are_learned(run, tmp_path):
 
 def test_predictions_that_are_not_finite_are_a_failure(run, tmp_path):
     """A row that is judged lies so far outside that single precision overflows; nothing is stored."""
-    judged = int(jax.random.permutation(jax.random.split(jax.random.key(0), 3)[0], 60)[0])
-    far = {"a": np.where(np.arange(60) == judged, 1e36, A), "b": B, "y": 1e10 * A * B}
+    # Which rows are judged follows from what is in them: some far row is among them.
+    far = next(
+        x
+        for x in (np.where(np.arange(60) == i, 1e36, A) for i in range(60))
+        if RowSplit.draw(np.stack([x, B], axis=1), 0.2, seed=0).held_out(np.stack([x, B], axis=1))[np.argmax(x)]
+    )
+    far = {"a": far, "b": B, "y": 1e10 * A * B}
     (tmp_path / "t.csv").write_text(as_text(far))
     status, out, err = run(*AB_Y, "--widths", "6", "--steps", "5")
     assert (status, out) == (1, "")

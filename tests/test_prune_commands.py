@@ -1,6 +1,7 @@
 """The commands `prune` and `shrink`: what they store and say, and one line for every bad input."""
 
 import json
+import re
 import sys
 
 import jax
@@ -53,13 +54,21 @@ def run(folder, monkeypatch, capsys):
 
 def test_shrink_finds_the_one_node(run, folder):
     status, out, err = run(
-        "shrink", "m.safetensors", "t.csv", "--values", "1e-6", "--gradients", "1e-5", "--output", "front"
+        "shrink", "m.safetensors", "t.csv", "--values", "1e-6", "--gradients", "1e-5", "--output", "front", "--onnx"
     )
     assert status == 0, err
     assert "2-1-1, 5 parameters of 9; 1 networks tried" in out
     assert "2-1-1, 5 parameters: within; values" in err
     report = json.loads((folder / "front" / "report.json").read_text())
     assert report["tolerance"] == {"values": 1e-6, "gradients": 1e-5}
+    # The rows of this model are not known, and 30 are too few to keep some from the choice.
+    assert "does not say which rows it was trained on" in err
+    assert "On 30 rows held out now" in out
+    assert all(f"∂y/∂{name}" in out for name in "ab")
+    assert report["judged_on"] == "30 samples that were given to judge by; the networks were chosen by the same ones"
+    assert report["smallest_on_unseen"] is None
+    surrogates = sorted(p.stem for p in folder.joinpath("front").rglob("*.safetensors"))
+    assert sorted(p.stem for p in folder.joinpath("front").rglob("*.onnx")) == surrogates
     smallest = load(folder / "front" / "smallest.safetensors")
     assert smallest.network.widths == [2, 1, 1]
     np.testing.assert_allclose(jax.vmap(smallest)(jnp.asarray(X))[:, 0], Y, atol=1e-4)
@@ -74,6 +83,42 @@ def test_prune_takes_one_step(run, folder):
     assert "2-2-1 to 2-1-1, 5 parameters. Stored in p.safetensors" in out
     assert all(f"∂y/∂{name}" in out for name in "ab")
     assert load(folder / "p.safetensors").network.widths == [2, 1, 1]
+
+
+def rows_of(out):
+    """The table of errors: the number of rows, and every line."""
+    lines = [line.split() for line in out.splitlines()]
+    return re.search(r"On (\d+) rows ([a-z ]*[a-z])", out).groups(), [row for row in lines if len(row) == 4]
+
+
+def test_prune_judges_on_the_rows_that_fit_has_not_seen(run, folder):
+    """The network as it is, on the same rows, in any order, and with other rows behind them."""
+    arguments = ("--inputs", "a,b", "--outputs", "y", "--widths", "2", "--steps", "3", "--seed", "4", "--double")
+    status, fitted, err = run("fit", "t.csv", *arguments, "--output", "fitted.safetensors")
+    assert status == 0, err
+    lines = (folder / "t.csv").read_text().splitlines()
+    (folder / "turned.csv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
+    more = [",".join(map(str, row)) for row in np.random.default_rng(1).uniform(-1, 1, (100, 5))]
+    (folder / "more.csv").write_text("\n".join([*lines, *more]) + "\n")
+
+    def pruned(table, *options):
+        output = f"of-{table}.safetensors"
+        status, out, err = run(
+            "prune", "fitted.safetensors", table, "--keep", "2", "--no-fine-tune", "--output", output, *options
+        )
+        assert status == 0, err
+        return out, err
+
+    for table in ("t.csv", "turned.csv"):
+        out, err = pruned(table, "--onnx", f"{table}.onnx")
+        assert rows_of(out) == rows_of(fitted)
+        assert "note" not in err
+        assert (folder / f"{table}.onnx").stat().st_size > 0
+    out, err = pruned("more.csv")
+    (n, words), _ = rows_of(out)
+    assert int(n) > 30
+    assert words == "held out now"
+    assert "note: the table is not the one of 150 rows that the surrogate was trained on" in err
 
 
 def test_prune_stores_nothing_where_the_fine_tuning_diverges(run, folder, monkeypatch):
@@ -116,6 +161,10 @@ CASES = {
     "keep more than there are": ((*PRUNE, "--keep", "3"), "--keep asks for 3 nodes of hidden layer 0"),
     "keep what is no number": ((*PRUNE, "--keep", "few"), "--keep is 'few'"),
     "an output that is there": ((*PRUNE, "--keep", "1", "--output", "t.csv"), "t.csv, which is the file of TABLE"),
+    "the same file twice": (
+        (*PRUNE, "--keep", "1", "--onnx", "new.safetensors"),
+        "--output and --onnx are the same file",
+    ),
     "an output nowhere": ((*PRUNE, "--keep", "1", "--output", "no/where.safetensors"), "cannot be written"),
 }
 

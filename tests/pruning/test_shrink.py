@@ -18,7 +18,7 @@ from sobolev_pruning.pruning import (
     Tolerance,
     shrink,
 )
-from sobolev_pruning.reference import FunctionReference, Samples, UniformBox
+from sobolev_pruning.reference import FunctionReference, RowSplit, Samples, UniformBox
 from sobolev_pruning.surrogate import MLP, Dense, Normalisation, Surrogate
 
 TEACHER = with_layers(([[1.0, -0.5], [0.3, 1.2]], [0.2, -0.4]), ([[1.5, -0.8]], [0.1]))
@@ -74,6 +74,36 @@ def test_errors_are_those_of_the_surrogate_on_points_of_its_own(found):
     unexplained = np.sum((mine.dydx - truth.dydx) ** 2) / np.sum((truth.dydx - truth.dydx.mean(axis=0)[None]) ** 2)
     assert unexplained < 2 * TOLERANCE.gradients
     assert result.trials[0].errors.values > TOLERANCE.values
+
+
+def test_the_result_says_which_samples_it_was_judged_by(found):
+    """Fresh ones of a reference, and as many that played no part in the choice."""
+    result, _ = found
+    choice, unseen = result.rows.choice, result.rows.unseen
+    assert (choice.n, unseen.n) == (256, 256)
+    assert not {row.tobytes() for row in np.asarray(choice.x)} & {row.tobytes() for row in np.asarray(unseen.x)}
+    assert result.unseen_errors == SurrogateErrors.of(result.smallest.surrogate, unseen)
+    assert "256 fresh samples" in result.rows.said
+
+
+def test_a_table_is_divided_as_the_surrogate_was_trained():
+    x = np.random.default_rng(2).uniform(-2, 2, (250, 2))
+    rows = RowSplit.draw(x, 0.2, seed=0)
+    samples = REFERENCE.truth(jnp.asarray(x))
+    known = split(TEACHER).with_provenance(split=rows.to_text())
+    given = jax.tree.map(lambda part: part[:45], samples)
+    cases = (
+        (known, samples, None, x[rows.held_out(x)], "50 rows that were not trained on"),
+        (split(TEACHER), samples, None, None, "does not say which rows it was trained on"),
+        (known, samples, given, x[:45], "45 samples that were given"),
+    )
+    for network, reference, held_out, expected, said in cases:
+        options = OPTIONS | ({} if held_out is None else {"held_out": held_out}) | {"max_trials": 1}
+        result = shrink(network, reference, tolerance=Tolerance(values=1e-5), **options)
+        judged = np.concatenate([result.rows.choice.x, result.rows.unseen.x])
+        assert said in result.rows.said
+        if expected is not None:
+            np.testing.assert_array_equal(np.sort(judged, axis=0), np.sort(expected, axis=0))
 
 
 def test_the_front_is_sorted_and_holds_what_was_rolled_back(found):

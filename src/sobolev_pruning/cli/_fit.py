@@ -73,22 +73,23 @@ def fit(
     import jax.numpy as jnp
 
     from ..exchange import export_onnx
-    from ..reference import ContradictionWarning, DataSet, check_derivatives
+    from ..reference import ContradictionWarning, DataSet, RowSplit, check_derivatives
     from ..sobolev import DivergedError, ProgressBar
     from ..surrogate import MLP, Normalisation, Surrogate, save
 
     begin = time.perf_counter()
     console = terminal(stderr=True)
-    split_key, network_key, fit_key = jax.random.split(jax.random.key(seed), 3)
+    _, network_key, fit_key = jax.random.split(jax.random.key(seed), 3)
     dtype = jnp.float64 if double else jnp.float32
     try:
         samples = columns.read(table, names, first=order != 0, second=order == 2)
+        rows, x = RowSplit.draw(samples.x, validation, seed=seed), samples.x
         samples = in_precision(samples, dtype, table, names)
         if order is None:
             order = 0 if samples.dydx is None else 1
         if order > 0 and samples.dydx is None:
             raise Refused(f"{table}: --order {order} needs columns of first derivatives, such as '{_first_of(names)}'")
-        data, held_out = DataSet(samples).split(split_key, validation)
+        data, held_out = DataSet(samples).split_by(rows, x)
         with warnings_as_lines(console):
             units = Normalisation.from_samples(data.samples, inputs=names[0], outputs=names[1])
             if order > 0:
@@ -98,7 +99,7 @@ def fit(
             [len(names[0]), *hidden, len(names[1])], activation=_activation(activation), key=network_key
         )
         start = Surrogate(as_dtype(network, dtype), units).named(inputs=names[0], outputs=names[1])
-        start = start.with_provenance(table=table.name, order=str(order), seed=str(seed))
+        start = start.with_provenance(table=table.name, order=str(order), seed=str(seed), split=rows.to_text())
         chosen = _method(network.n_parameters, data.samples, order)
         steps = (5000 if chosen == "Adam" else 200) if steps is None else steps
         for line in _plan(samples.n, data.samples, order, start, chosen, steps):

@@ -21,14 +21,22 @@ def check_seed(seed: int) -> None:
         raise Refused(f"--seed is {seed}; it must be in [0, {2**31 - 1}]")
 
 
-def read_model_and_table(model: Path, table: Path, columns: Columns) -> tuple[Any, Any, tuple[list[str], list[str]]]:
-    """The surrogate, the samples in its precision, and the names of inputs and outputs.
+def read_model_and_table(
+    model: Path, table: Path, columns: Columns, seed: int
+) -> tuple[Any, Any, tuple[list[str], list[str]]]:
+    """The surrogate, the rows to train on and those to judge by in its precision, and the names of inputs and outputs.
+
+    The rows are divided as `fit` divided them, if that is known (`RowsApart`).
 
     Raises:
         Refused: the columns are neither given nor stored with the model, or are of another number than its own; or the
             table has too few rows.
         OSError, ValueError: a file cannot be read, or does not hold what it should.
     """
+    import jax
+
+    from ..pruning import rows_apart
+    from ..reference import DataSet
     from ..surrogate import load
 
     surrogate = load(model)
@@ -48,8 +56,9 @@ def read_model_and_table(model: Path, table: Path, columns: Columns) -> tuple[An
         raise Refused(
             f"{table} has {samples.n} rows, too few to train on some and judge by others; give {_FEWEST_ROWS} or more"
         )
-    dtype = surrogate.network.layers[0].weight.dtype
-    return surrogate, in_precision(samples, dtype, table, pair), pair
+    data = DataSet(in_precision(samples, surrogate.network.layers[0].weight.dtype, table, pair))
+    rows = rows_apart(surrogate, data, key=jax.random.key(seed), x=samples.x)
+    return surrogate, rows, pair
 
 
 _FEWEST_ROWS = 10
@@ -62,6 +71,7 @@ _OPTIONS = {
     "largest_curvature": "--largest-curvature",
     "floor": "--floor",
     "nodes": "--keep",
+    "split": "the split",
     "max_trials": "--max-trials",
     "seconds": "--seconds",
     "dydx": "--derivatives",

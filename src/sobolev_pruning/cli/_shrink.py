@@ -1,6 +1,7 @@
 """The command `shrink`: the smallest network that a table and a tolerance allow, and the whole front."""
 
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +19,8 @@ from ._pruning import (
     in_words_of_pruning,
     read_model_and_table,
 )
-from ._storing import check_keeps, show_and_store
-from ._table import warnings_as_lines
+from ._storing import check_keeps, check_onnx, show_and_store
+from ._table import judgement, warnings_as_lines
 from ._terminal import terminal
 
 
@@ -53,10 +54,12 @@ def shrink(
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder of surrogates and report.")] = Path(
         "front"
     ),
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write every surrogate as ONNX, too.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Find the smallest network within a tolerance; store every surrogate on the front, and a report."""
     check_seed(seed)
+    check_onnx(output if onnx else None)
     enable_double_precision()
     import jax
 
@@ -69,7 +72,7 @@ def shrink(
     console = terminal(stderr=True)
     try:
         tolerance = Tolerance(values, gradients, curvature, largest_value, largest_gradient, largest_curvature)
-        surrogate, samples, _ = read_model_and_table(model, table, columns)
+        surrogate, rows, names = read_model_and_table(model, table, columns, seed)
         check_front_folder(output, overwrite=overwrite)
         check_keeps("--output", files_of_front(output), {"MODEL": model, "TABLE": table})
 
@@ -80,16 +83,21 @@ def shrink(
             console.print(f"{widths}, {candidate.n_parameters} parameters: {standing}; {listed}", soft_wrap=True)
 
         with interruptible(output, Silent(), lambda: "nothing"), warnings_as_lines(console):
+            if rows.unsure is not None:
+                warnings.warn(rows.unsure, stacklevel=1)
             result = search(
                 surrogate,
-                samples,
+                rows.training,
                 tolerance=tolerance,
-                key=jax.random.key(seed),
+                key=jax.random.fold_in(jax.random.key(seed), 1),
+                held_out=rows.held_out,
                 floor=floor,
                 max_trials=max_trials,
                 seconds=seconds,
                 progress=tell,
             )
+        judging = rows.held_out if result.rows is None or result.rows.unseen is None else result.rows.unseen
+        judged = judgement(result.smallest.surrogate, judging, names, sure=rows.unsure is None)
     except (OSError, ImportError, ValueError) as error:
         raise Refused(in_words_of_pruning(in_words_of_the_command(str(error)))) from None
     smallest = result.smallest
@@ -101,7 +109,7 @@ def shrink(
         f"networks tried in {took:.0f} s{ending}."
     )
     show_and_store(
-        lambda: print(line),
-        {output: lambda path: write_front(result, tolerance, took, path)},
+        lambda: (terminal().print(judged), print(line)),
+        {output: lambda path: write_front(result, tolerance, took, path, onnx=onnx)},
         lambda place: f"Report: {Path(place) / 'report.html'}",
     )

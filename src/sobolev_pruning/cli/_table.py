@@ -68,13 +68,14 @@ def warnings_as_lines(console: Console) -> Iterator[None]:
 _MOST_LISTED = 12
 
 
-def judgement(surrogate, samples, names: tuple[Sequence[str], Sequence[str]]):
+def judgement(surrogate, samples, names: tuple[Sequence[str], Sequence[str]], *, sure: bool = True):
     """R² and errors of every output and of each of its derivatives, on rows that were not trained on.
 
     Args:
         surrogate: what is judged.
         samples: the rows.
         names: of the inputs and of the outputs.
+        sure: whether it is known that none of the rows was trained on.
 
     Raises:
         Failed: the surrogate returns numbers that are not finite.
@@ -99,7 +100,11 @@ def judgement(surrogate, samples, names: tuple[Sequence[str], Sequence[str]]):
                 f"{first}; such inputs lie far from those that were trained on, or the training diverged"
             )
     columns = errors_by_column(Samples(samples.x, y, dydx), samples)
-    table = Table(title=f"On {samples.n} rows not trained on", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title=f"On {samples.n} rows {'not trained on' if sure else 'held out now'}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
     table.add_column("quantity")
     for name in ("R²", "RMSE", "largest error"):
         table.add_column(name, justify="right", no_wrap=True)

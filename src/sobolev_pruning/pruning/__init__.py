@@ -18,6 +18,7 @@ from ._iterative import AbstractTarget, Overall, PerLayer, PruningResult, Prunin
 from ._kept import Kept
 from ._linear_layers import MergedLayers, layer_significance, merge_linear_layers
 from ._ranking import Ranking, rank_by_significance, rank_distinct
+from ._rows import JudgingRows, RowsApart, rows_apart
 from ._shrink import ShrinkResult, shrink
 from ._significance import Significance, sampled_significance, significance
 from ._sparse import (
@@ -66,6 +67,7 @@ __all__ = [
     "Group",
     "Groups",
     "IntervalSignificance",
+    "JudgingRows",
     "Kept",
     "LeastSquares",
     "Magnitude",
@@ -81,6 +83,7 @@ __all__ = [
     "Random",
     "Ranking",
     "Refit",
+    "RowsApart",
     "Saliency",
     "SampledSignificance",
     "ShrinkResult",
@@ -112,6 +115,7 @@ __all__ = [
     "rank_distinct",
     "remove_dead_nodes",
     "rigl",
+    "rows_apart",
     "sampled_significance",
     "sampled_weight_significance",
     "shrink",

@@ -147,7 +147,7 @@ def prune_iteratively(
     criterion: AbstractCriterion | None = None,
     compensation: AbstractCompensation | None = None,
     fine_tuning: FineTuning | None = None,
-    held_out: int = 4096,
+    held_out: int | Samples = 4096,
     progress: Callable[[PruningStep], None] | None = None,
 ) -> PruningResult:
     """Prune some nodes, fine-tune, and repeat.
@@ -169,7 +169,7 @@ def prune_iteratively(
         criterion: of the nodes; by default interval significance over 32 trust regions of the data.
         compensation: by default `LeastSquares` on samples of the reference.
         fine_tuning: trains the pruned networks; by default `Refit()`.
-        held_out: samples to judge by, of a reference that is no data.
+        held_out: samples to judge by, or their number, as for `shrink`.
         progress: called after every attempt.
 
     Raises:

@@ -18,7 +18,8 @@ from ._dense import choose_layers, prune
 from ._fine_tuning import FineTuning
 from ._iterative import check_floor
 from ._ranking import Ranking
-from ._tolerance import Tolerance, in_precision_of
+from ._rows import JudgingRows
+from ._tolerance import SurrogateErrors, Tolerance, in_precision_of
 from ._trials import Candidate, Trials
 
 _MOST_CHOICES = 200
@@ -35,12 +36,21 @@ class ShrinkResult:
         original: the network that was given; it is on the front only if no smaller one is as good.
         trials: every network that was fine-tuned, in the order of the search.
         complete: whether the search ended by itself, not by its limits.
+        rows: the samples that it was judged by, and what is known of them.
     """
 
     smallest: Candidate
     original: Candidate
     trials: tuple[Candidate, ...]
     complete: bool
+    rows: JudgingRows | None = None
+
+    @property
+    def unseen_errors(self) -> SurrogateErrors | None:
+        """Errors of the smallest network on samples that were neither trained on nor chosen by; None without any."""
+        if self.rows is None or self.rows.unseen is None:
+            return None
+        return SurrogateErrors.of(self.smallest.surrogate, self.rows.unseen)
 
     @property
     def front(self) -> tuple[Candidate, ...]:
@@ -73,7 +83,7 @@ def shrink(
     floor: int = 1,
     criterion: AbstractCriterion | None = None,
     fine_tuning: FineTuning | None = None,
-    held_out: int = 4096,
+    held_out: int | Samples = 4096,
     max_trials: int = 100,
     seconds: float | None = None,
     progress: Callable[[Candidate], None] | None = None,
@@ -97,15 +107,17 @@ def shrink(
 
     Args:
         network: what to start from; it must be within the tolerance. A bare network learns units from samples.
-        reference: what to learn from and to judge by. Where it has a truth, labels are exact; of samples, a fifth is
-            held out.
+        reference: what to learn from and to judge by. Where it has a truth, labels are exact. Of samples a part is held
+            out: the rows that the surrogate was not trained on, where its provenance says which (`RowSplit`), else a
+            fifth of them. Give `held_out` if you know which rows the network has not seen.
         tolerance: of the errors on held-out samples.
         key: random key of samples, splits and starts.
         floor: nodes that every hidden layer keeps at least.
         criterion: of the nodes; by default interval significance over 32 trust regions of the data.
         fine_tuning: trains the pruned networks; by default `Refit()`, on values, gradients, and on curvature if the
             tolerance bounds it and the reference knows it.
-        held_out: samples to judge by, of a reference that is no data.
+        held_out: samples to judge by; or their number, of a reference that draws them. One half of given rows decides
+            whether a network is within the tolerance, the other plays no part in any choice (`ShrinkResult.rows`).
         max_trials: networks to fine-tune at most.
         seconds: no further trial begins after them; None for no limit.
         progress: called with every network after its fine-tuning.
@@ -129,7 +141,7 @@ def shrink(
     )
     search.climb()
     search.descend()
-    return ShrinkResult(search.best, trials.original, tuple(search.tried), not search.was_cut_short)
+    return ShrinkResult(search.best, trials.original, tuple(search.tried), not search.was_cut_short, trials.rows)
 
 
 _Widths = tuple[int, ...]

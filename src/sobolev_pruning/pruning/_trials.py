@@ -25,6 +25,7 @@ from ..surrogate import check_surrogate as check_kind
 from ._criteria import AbstractCriterion, IntervalSignificance
 from ._fine_tuning import FineTuning, Refit
 from ._ranking import Ranking, rank_distinct
+from ._rows import JudgingRows, halved, rows_apart
 from ._significance import Significance
 from ._tolerance import SurrogateErrors, Tolerance, in_precision_of
 from ._traces import check_surrogate
@@ -32,7 +33,6 @@ from ._traces import check_surrogate
 _N_UNITS = 16384
 _N_REFIT = 1024
 _N_REGIONS = 32
-_VALIDATION_SHARE = 0.2
 # A repair goes on while each round takes a third off the excess over the tolerance.
 _ROUNDS, _WORTHWHILE = 3, 0.7
 _BEGINS_ANEW_UP_TO = 100
@@ -110,6 +110,7 @@ class Trials:
     Attributes:
         original: the network that is pruned, judged.
         x: samples on which nodes are ranked and layers refitted, `(n, d)`.
+        rows: samples that the attempts are judged by.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class Trials:
         fine_tuning: FineTuning | None,
         criterion: AbstractCriterion | None,
         *,
-        held_out: int,
+        held_out: int | Samples,
         key: PRNGKeyArray,
     ) -> None:
         """Draw what all attempts share, and judge the original network.
@@ -137,19 +138,31 @@ class Trials:
             )
         if criterion is not None and not isinstance(criterion, AbstractCriterion):
             raise TypeError(f"`criterion` is {type(criterion).__name__}; it must be an `AbstractCriterion`.")
-        if held_out < 2:
-            raise ValueError(f"`held_out` is {held_out}; it must be at least 2.")
+        least = held_out.n if isinstance(held_out, Samples) else held_out
+        if least < 2:
+            raise ValueError(f"`held_out` is {least}; it must be at least 2.")
         split_key, held_key, x_key, wide_key, self._key = jax.random.split(key, 5)
         self._wide: Samples | None = None
         if isinstance(reference, Samples):
             reference = DataSet(reference)
+        halves_key = jax.random.fold_in(held_key, 1)
+        if isinstance(held_out, Samples):
+            self.rows = halved(held_out, halves_key, "samples that were given to judge by")
         if isinstance(reference, DataSet):
-            self._reference, held = reference.split(split_key, _VALIDATION_SHARE)
-            self._held_out = held.samples
+            self._reference = reference
+            if not isinstance(held_out, Samples):
+                apart = rows_apart(network, reference, key=split_key)
+                self._reference = apart.training
+                said = "rows that were not trained on" if apart.unsure is None else f"rows; {apart.unsure}"
+                self.rows = halved(apart.held_out, halves_key, said)
         elif isinstance(reference, AbstractReferenceModel):
             exact = isinstance(reference, AbstractReferenceWithTruth)
-            self._held_out = _sample(_Exact(reference) if exact else reference, held_key, held_out)
             self._reference = reference
+            if not isinstance(held_out, Samples):
+                model = _Exact(reference) if exact else reference
+                choice, unseen = (_sample(model, key, held_out) for key in (held_key, halves_key))
+                self.rows = JudgingRows(choice, unseen, f"{held_out} fresh samples; as many others are unseen")
+            held_out = self.rows.choice.n
             if exact:
                 many, train, judge = jax.random.split(wide_key, 3)
                 far = [_outermost(_inputs_of(reference, k, _N_OUTER_OF)) for k in (train, judge)]
@@ -161,6 +174,7 @@ class Trials:
                 f"`reference` is {type(reference).__name__}; it must be a reference model or `Samples`. Wrap a "
                 "function as `FunctionReference(function, inputs)`."
             )
+        self._held_out = self.rows.choice
         # Units and rankings are those of the law itself.
         drawn = _sample(
             _Exact(reference) if isinstance(reference, AbstractReferenceWithTruth) else self._reference,

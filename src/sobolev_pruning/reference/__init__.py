@@ -5,6 +5,7 @@ from ._data._checks import without_unknown
 from ._data._dataset import DataSet
 from ._data._mapped import MappedDataSet
 from ._data._points import read_points
+from ._data._row_split import RowSplit
 from ._directions import AbstractDirections, Axes, Gaussian, HessianProduct, InUnits, Orthonormal, Rademacher
 from ._formulas import (
     bachelier_asian_call,
@@ -151,6 +152,7 @@ __all__ = [
     "Rademacher",
     "ReferenceWithTruth",
     "ReturnedDerivatives",
+    "RowSplit",
     "Samples",
     "Smoothed",
     "Smoothing",

@@ -9,16 +9,17 @@ from string import Template
 from typing import Any
 
 from .._files import short_stem, write_whole
+from ..exchange import export_onnx
 from ..pruning import Candidate, ShrinkResult, Tolerance
-from ..surrogate import save
+from ..surrogate import Surrogate, save
 from ._figures import pareto_front, to_svg
 from ._figures._numbers import grouped, scientific
 from ._folder import RunExistsError
 from ._report import STYLE, ReportFigure
 from ._summary import environment
 
-_FILES = ("smallest.safetensors", "report.json", "report.html", "front.svg")
-_FOLDER, _SURROGATES = "front", "*.safetensors"
+_FILES = ("smallest.safetensors", "smallest.onnx", "report.json", "report.html", "front.svg")
+_FOLDER, _SURROGATES = "front", ("*.safetensors", "*.onnx")
 _TITLES = {
     "values": "values",
     "gradients": "gradients",
@@ -50,7 +51,9 @@ def check_front_folder(path: str | os.PathLike, *, overwrite: bool = False) -> N
 
 def files_of_front(path: Path) -> list[Path]:
     """The files of an earlier search in a folder, which `write_front` removes."""
-    return [f for f in (path / name for name in _FILES) if f.is_file()] + sorted((path / _FOLDER).glob(_SURROGATES))
+    return [f for f in (path / name for name in _FILES) if f.is_file()] + sorted(
+        file for kind in _SURROGATES for file in (path / _FOLDER).glob(kind)
+    )
 
 
 def front_summary(result: ShrinkResult, tolerance: Tolerance, seconds: float) -> dict[str, Any]:
@@ -62,6 +65,7 @@ def front_summary(result: ShrinkResult, tolerance: Tolerance, seconds: float) ->
         seconds: that it took.
     """
     front = result.front
+    unseen = result.unseen_errors
     networks = [
         {
             "widths": c.widths,
@@ -78,12 +82,16 @@ def front_summary(result: ShrinkResult, tolerance: Tolerance, seconds: float) ->
         "tolerance": tolerance.bounds,
         "complete": result.complete,
         "seconds": round(seconds, 1),
+        "judged_on": None if result.rows is None else result.rows.said,
+        "smallest_on_unseen": None if unseen is None else unseen.as_dict(),
         "environment": environment(),
         "networks": networks,
     }
 
 
-def write_front(result: ShrinkResult, tolerance: Tolerance, seconds: float, path: str | os.PathLike) -> dict[str, Any]:
+def write_front(
+    result: ShrinkResult, tolerance: Tolerance, seconds: float, path: str | os.PathLike, *, onnx: bool = False
+) -> dict[str, Any]:
     """Write all surrogates of the front, the smallest one, the numbers, the picture and the page.
 
     An earlier front in the folder is removed first. Every file appears whole or not at all, `report.html` last.
@@ -93,6 +101,7 @@ def write_front(result: ShrinkResult, tolerance: Tolerance, seconds: float, path
         tolerance: that it was given.
         seconds: that it took.
         path: folder, as `check_front_folder` has found it good.
+        onnx: whether every surrogate is written as ONNX as well, beside its file.
 
     Returns:
         What `report.json` holds.
@@ -106,13 +115,19 @@ def write_front(result: ShrinkResult, tolerance: Tolerance, seconds: float, path
     for candidate, network in zip((result.original, *result.trials), summary["networks"], strict=True):
         if network["on_front"]:
             network["surrogate"] = _unused(used, candidate)
-            save(candidate.surrogate, path / network["surrogate"])
-    save(result.smallest.surrogate, path / "smallest.safetensors")
+            _write(candidate.surrogate, path / network["surrogate"], onnx)
+    _write(result.smallest.surrogate, path / "smallest.safetensors", onnx)
     picture = to_svg(pareto_front(summary["networks"], summary["tolerance"]))
     write_whole(path / "front.svg", picture)
     write_whole(path / "report.json", (json.dumps(summary, indent=1) + "\n").encode())
     write_whole(path / "report.html", render_front(summary, picture).encode())
     return summary
+
+
+def _write(surrogate: Surrogate, path: Path, onnx: bool) -> None:
+    save(surrogate, path)
+    if onnx:
+        export_onnx(surrogate, path.with_suffix(".onnx"))
 
 
 def _unused(used: set[str], candidate: Candidate) -> str:
@@ -156,11 +171,22 @@ def render_front(summary: Mapping[str, Any], picture: bytes) -> str:
         head=head,
         bounds=bounds,
         rows=rows,
+        judged=html.escape(_judged(summary)),
         facts="".join(
             f"<tr><th scope='row'>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>"
             for k, v in facts.items()
         ),
     )
+
+
+def _judged(summary: Mapping[str, Any]) -> str:
+    """Which samples they were, and how good the smallest network is on others."""
+    said, unseen = summary.get("judged_on"), summary.get("smallest_on_unseen")
+    text = "" if said is None else f" Judged on {said}."
+    if unseen is None:
+        return text
+    measured = (f"{name.replace('_', ' ')} {found:.1e}" for name, found in unseen.items() if found is not None)
+    return f"{text} On the unseen ones the smallest network has the errors: {', '.join(measured)}."
 
 
 def _widths(network: Mapping[str, Any]) -> str:
@@ -197,7 +223,7 @@ all errors; the line is the least error with so many parameters or fewer.</figca
 <tr><th scope="col">network</th><th scope="col">parameters</th>$head</tr></thead>
 <tbody><tr><th scope="row">tolerance</th><td></td>$bounds</tr>$rows</tbody></table></div>
 <p class="note">✓ within the tolerance, ▽ not. Errors are on held-out samples, those of the worst output and the worst
-derivative, each measured by itself.</p>
+derivative, each measured by itself.$judged</p>
 </section>
 <section id="environment">
 <h2>Environment</h2>

@@ -15,6 +15,7 @@ from .._directions import AbstractDirections
 from .._reference_model import AbstractReferenceModel
 from .._samples import LabelWeights, Samples
 from ._checks import check_learnable, without_unknown
+from ._row_split import RowSplit
 
 _SHAPES = {"x": "(n, d)", "y": "(n, m)", "dydx": "(n, m, d)", "d2ydx2": "(n, m, d, d)"}
 
@@ -111,6 +112,25 @@ class DataSet(AbstractReferenceModel):
             for chosen in (rows[n_second:], rows[:n_second])
         )
         # Few known labels of a kind may all fall to one side; the second set can do without them.
+        return DataSet(first), eqx.tree_at(lambda data: data.samples, self, second)
+
+    def split_by(self, rows: RowSplit, x: ArrayLike | None = None) -> tuple["DataSet", "DataSet"]:
+        """Two sets by what is in the rows: those to train on, and those to judge by.
+
+        Args:
+            rows: the division, such as that of a surrogate that was trained before.
+            x: the inputs as the division knows them, `(n, d)`, where those of the data have lost digits.
+
+        Raises:
+            ValueError: one of the two would be empty, or the first without any known label of a kind.
+        """
+        held = rows.held_out(self.samples.x if x is None else x)
+        if held.all() or not held.any():
+            raise ValueError(f"{'all' if held.all() else 'none'} of {self.samples.n} rows are to judge by; add rows.")
+        first, second = (
+            jax.tree.map(lambda part, chosen=chosen: part[chosen], self.samples)
+            for chosen in (np.nonzero(~held)[0], np.nonzero(held)[0])
+        )
         return DataSet(first), eqx.tree_at(lambda data: data.samples, self, second)
 
     @property
