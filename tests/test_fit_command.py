@@ -165,8 +165,33 @@ def test_derivatives_that_contradict_the_values_are_a_note(run, tmp_path):
     assert notes[0].endswith("multiplied by -1, the other sign, they would fit.")
 
 
+def test_gradients_without_values(run, tmp_path):
+    (tmp_path / "t.csv").write_text(as_text({name: COLUMNS[name] for name in ("a", "b", "dy/da", "dy/db")}))
+    status, out, err = run(*AB_Y, "--gradients-only", "--widths", "6", "--steps", "60")
+    assert status == 0, err
+    assert "trains on gradients\n" in err
+    assert "note: `samples.y` has no values in column 0, 'y': its derivatives leave its level open" in err
+    rows = {line.split()[0]: line.split()[1] for line in out.splitlines() if line.split()[1:]}
+    assert rows["y"] == "–"
+    assert min(float(rows[f"∂y/∂{name}"]) for name in "ab") > 0.999
+    surrogate = load("model.safetensors")
+    at = [surrogate(jnp.asarray(x, jnp.float32))[0] for x in ([0.3, -0.4], [-0.5, 0.5])]
+    assert float(at[0] - at[1]) == pytest.approx(0.3 * -0.4 + 0.16 - (-0.25 + 0.25), abs=0.02)
+
+
 # Options, files that are there, and what the one line says.
 BAD = {
+    "gradients only, without them": (
+        [*AB_Y, "--gradients-only"],
+        {"t.csv": "a,b,c\n1,2,3\n"},
+        "--gradients-only leaves nothing to learn from but --derivatives; give their columns",
+    ),
+    "no values, without the option": (
+        AB_Y,
+        {"t.csv": "a,b,dy/da,dy/db\n1,2,3,4\n"},
+        "there is no column 'y'.",
+    ),
+    "the option for it": (AB_Y, {"t.csv": "a,b,dy/da,dy/db\n1,2,3,4\n"}, "without values say --gradients-only"),
     "either separator": (
         AB_Y,
         {"t.csv": "a;b,y\n1;2,3\n"},

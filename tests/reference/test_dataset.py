@@ -17,6 +17,8 @@ from sobolev_pruning.reference import (
     Rademacher,
     Samples,
 )
+from sobolev_pruning.sobolev import SobolevLoss, ValueLoss
+from sobolev_pruning.surrogate import Normalisation
 
 X = np.arange(10.0).reshape(5, 2)
 Y = np.arange(5.0)[:, None]
@@ -261,3 +263,23 @@ def test_second_derivatives_that_are_not_there_are_named(tmp_path):
     for data in (mapped, DataSet(FLAT)):
         with pytest.raises(ValueError, match="the data hold no second derivatives"):
             data.sample(jax.random.key(0), 2, directions=Rademacher())
+
+
+def test_derivatives_without_values(tmp_path):
+    """They say all but the level; units of the output come from them."""
+    t = np.random.default_rng(0).normal(size=(500, 2))
+    x, dydx = np.array([1.0, 10.0]) * t, np.tile([[3.0, -0.4]], (500, 1, 1))
+    data = DataSet.from_arrays(x, None, dydx)
+    np.testing.assert_array_equal(data.samples.weights.y, np.zeros((500, 1)))
+    with pytest.warns(UserWarning, match=r"`samples\.y` has no values in column 0: .* right up to a constant"):
+        units = Normalisation.from_samples(data.samples)
+    np.testing.assert_allclose(units.y_scale, np.std(x @ dydx[0, 0]), rtol=0.1)
+    assert float(units.y_mean[0]) == 0.0
+    mapped = MappedDataSet.write(tmp_path / "data", iter([data.samples]))
+    np.testing.assert_array_equal(mapped.rows(0, 9).dydx, dydx[:9])
+    with pytest.raises(ValueError, match="`y` and `dydx` are both None"):
+        DataSet.from_arrays(x, None)
+    with pytest.raises(ValueError, match=r"weights of `samples\.y` leave no label"):
+        ValueLoss().calibrate(data.samples)
+    loss = SobolevLoss().calibrate(units.normalise(data.samples))
+    assert bool(jnp.isfinite(loss(lambda z: z[:1], units.normalise(data.samples))))

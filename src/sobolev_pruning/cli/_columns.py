@@ -60,6 +60,9 @@ class Columns:
         str | None, _option("--weights", "PATTERN|C=L,…", "Weights of labels, as {label}_weight or w=price.")
     ] = None
     allow_missing: Annotated[bool, _option("--allow-missing", None, "Take labels in empty cells as unknown.")] = False
+    gradients_only: Annotated[
+        bool, _option("--gradients-only", None, "The table has no values; outputs are names for the derivatives.")
+    ] = False
     missing: Annotated[
         str | None, _option("--missing", "M,M,…", "Cells without value beside the usual ones, such as -999,?")
     ] = None
@@ -107,6 +110,7 @@ class Columns:
             weights=_by_label("--weights", self.weights, there),
             errors=_by_label("--errors", self.errors, there),
             allow_missing=self.allow_missing,
+            values=not self.gradients_only,
             csv=csv,
         )
 
@@ -139,6 +143,7 @@ _ARGUMENTS = "|".join(field.name for field in dataclasses.fields(Columns))
 
 def in_words_of_the_command(message: str) -> str:
     """The library's arguments by the names of the options that set them: `separator=';'` as --separator ';'."""
+    message = message.replace("`values=False`", "--gradients-only")
 
     def option(match: re.Match[str]) -> str:
         name, value = match.groups()

@@ -180,6 +180,8 @@ def _method(n_parameters: int, samples, order: int) -> str:
 def _plan(n_rows: int, samples, order: int, start, method: str, steps: int) -> Iterator[str]:
     """What is going to be done, and with what."""
     used = "values alone" if order == 0 else ("values and gradients", "values, gradients and curvature")[order - 1]
+    if samples.weights is not None and samples.weights.y is not None and not samples.weights.y.any():
+        used = used.replace("values and ", "").replace("values, ", "")
     left = ", of gradients only to judge by" if order == 0 and samples.dydx is not None else ""
     yield f"{n_rows} rows, {samples.n} to train on and {n_rows - samples.n} to judge by; trains on {used}{left}"
     widths = "-".join(map(str, start.network.widths))

@@ -62,8 +62,11 @@ class Labels(eqx.Module):
         """Mean squared norm of the labels."""
         return mean_square(self.differences(None))
 
-    def check(self) -> None:
+    def check(self, needed: bool = True) -> None:
         """Refuse labels that overflow, and weights that leave nothing, or that are none; traced ones cannot be seen.
+
+        Args:
+            needed: whether some label must be known.
 
         Raises:
             ValueError: the mean square of the labels overflows, no label has a positive weight, or a weight is negative
@@ -72,7 +75,7 @@ class Labels(eqx.Module):
         if isinstance(self.values, Tracer) or isinstance(self.weights, Tracer):
             return
         if self.weights is not None:
-            self._check_weights()
+            self._check_weights(needed)
         size = self.size()
         # Labels that are not finite themselves are another matter, of which others speak.
         if not bool(jnp.isfinite(size)) and bool(jnp.all(jnp.isfinite(self.differences(None)))):
@@ -82,14 +85,14 @@ class Labels(eqx.Module):
                 f"those labels, or {DOUBLE}."
             )
 
-    def _check_weights(self) -> None:
+    def _check_weights(self, needed: bool) -> None:
         assert self.weights is not None
         if not bool(jnp.all(jnp.isfinite(self.weights) & (self.weights >= 0))):
             raise ValueError(
                 f"the weights of `samples.{self.name}` hold numbers that are negative or not finite; a label that is "
                 "not known has weight zero."
             )
-        if not bool(jnp.any(self.weights > 0)):
+        if needed and not bool(jnp.any(self.weights > 0)):
             raise ValueError(
                 f"the weights of `samples.{self.name}` leave no label: none is known in a whole batch. Give some, "
                 "drop the weight of that order from the loss, or, where every Hessian misses some entries, compare "

@@ -87,7 +87,7 @@ class Normalisation(eqx.Module):
         moments = Moments.of(samples.x), Moments.of(samples.y, known)
         dtype = jnp.promote_types(samples.x.dtype, samples.y.dtype)
         dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.zeros(()).dtype
-        return _units(moments, samples, dtype, inputs, outputs)
+        return _units((moments[0], _with_slopes(*moments, samples, outputs)), samples, dtype, inputs, outputs)
 
     @classmethod
     def from_stream(
@@ -166,6 +166,34 @@ def _units(
     return Normalisation(*(jnp.asarray(part, dtype) for part in (x.mean, x.deviation, y.mean, y.deviation)))
 
 
+def _with_slopes(x: Moments, y: Moments, samples: Samples, outputs: Sequence[str] | None) -> Moments:
+    """Deviations of outputs without values are those of a linear function with such derivatives and independent inputs.
+
+    Warns:
+        UserWarning: an output has no values, so that its level is open.
+    """
+    columns = np.flatnonzero(y.count == 0).tolist()
+    if not columns or samples.dydx is None:
+        return y
+    weights = None if samples.weights is None else samples.weights.dydx
+    known = np.ones(samples.dydx.shape, bool) if weights is None else np.asarray(weights) > 0
+    steps = np.where(known, np.asarray(samples.dydx, np.float64) * x.deviation, 0.0)
+    count, slope = known.sum(axis=0), np.zeros(known.shape[1:])
+    for k, i in np.ndindex(*slope.shape):
+        slope[k, i] = np.linalg.norm(steps[:, k, i] / np.sqrt(max(count[k, i], 1)))
+    mean, deviation, lowest, highest = (part.copy() for part in (y.mean, y.deviation, y.lowest, y.highest))
+    for k in columns:
+        mean[k], deviation[k] = 0.0, np.hypot.reduce(slope[k])
+        lowest[k], highest[k] = -deviation[k], deviation[k]
+        called = "" if outputs is None else f", '{outputs[k]}'"
+        warnings.warn(
+            f"`samples.y` has no values in column {k}{called}: its derivatives leave its level open, and a "
+            "surrogate is right up to a constant.",
+            stacklevel=3,
+        )
+    return Moments(y.count, mean, deviation, lowest, highest)
+
+
 def _traced_units(part: Float[Array, "n k"], known: Bool[Array, "n k"] | None) -> tuple[Array, Array]:
     """The same while JAX traces, where nothing can be refused: what does not vary is left unscaled."""
     size = jnp.max(jnp.abs(part), axis=0, where=known, initial=0.0)
@@ -207,7 +235,9 @@ def _check_columns(name: str, moments: Moments, dtype: DTypeLike, names: Sequenc
     for k, (mean, deviation) in enumerate(zip(moments.mean, moments.deviation, strict=True)):
         called = "" if names is None else f", '{names[k]}',"
         where = f"in column {k}{called}"
-        if moments.lowest[k] >= moments.highest[k]:
+        if moments.lowest[k] > moments.highest[k]:
+            raise ValueError(f"`samples.{name}` holds no known value {where.rstrip(',')}; leave that {kind} out.")
+        if moments.lowest[k] == moments.highest[k]:
             # What was lost in a cast, or in a table's integers, cannot be seen any more.
             hint = ""
             if mean and (kept != "float64" or abs(mean) >= 2.0**53):

@@ -38,7 +38,9 @@ def check_learnable(samples: Samples, *, somewhere: bool = True) -> None:
         if weights is not None:
             bad = _not_finite(weights) | (np.asarray(weights) < 0)
             _refuse(f"weights.{part}", weights, bad, "weights are finite, and zero or positive")
-            if somewhere and labels is not None and not np.any(weights):
+            # Without any value the derivatives still say all but the level.
+            needed = part != "y" or not _has_known_derivatives(samples)
+            if somewhere and needed and labels is not None and not np.any(weights):
                 hint = "" if part == "y" else f", or leave out `{part}`"
                 raise ValueError(
                     f"`samples.weights.{part}` is zero everywhere, so no label of `{part}` is left to learn from; give "
@@ -50,6 +52,11 @@ def check_learnable(samples: Samples, *, somewhere: bool = True) -> None:
     for name in ("hvps", "vjps"):
         for leaf in jax.tree.leaves(getattr(samples, name)):
             _refuse(name, leaf, _not_finite(leaf), "repair or remove those rows")
+
+
+def _has_known_derivatives(samples: Samples) -> bool:
+    weights = None if samples.weights is None else samples.weights.dydx
+    return samples.vjps is not None or (samples.dydx is not None and (weights is None or bool(np.any(weights))))
 
 
 def without_unknown(samples: Samples) -> Samples:

@@ -51,7 +51,7 @@ class DataSet(AbstractReferenceModel):
     def from_arrays(
         cls,
         x: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None,
         dydx: ArrayLike | None = None,
         d2ydx2: ArrayLike | None = None,
         *,
@@ -62,7 +62,7 @@ class DataSet(AbstractReferenceModel):
 
         Args:
             x: inputs, `(n, d)`.
-            y: values, `(n, m)`.
+            y: values, `(n, m)`; `None` where only derivatives are known, which leave a constant of each output open.
             dydx: Jacobians, `(n, m, d)`.
             d2ydx2: Hessians, `(n, m, d, d)`.
             weights: of the labels; all weigh alike if not given. `LabelWeights.from_errors` makes them of standard
@@ -72,6 +72,12 @@ class DataSet(AbstractReferenceModel):
         Raises:
             ValueError: an array is of another shape or length, or holds no real numbers or such that are not finite.
         """
+        if y is None:
+            if dydx is None:
+                raise ValueError("`y` and `dydx` are both None, which leaves nothing to learn; give one of them.")
+            given = LabelWeights() if weights is None else weights
+            y = np.zeros(np.shape(dydx)[:2])
+            weights = dataclasses.replace(given, y=jnp.zeros(y.shape))
         samples = Samples(
             _checked("x", x),
             _checked("y", y),

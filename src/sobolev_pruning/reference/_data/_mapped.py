@@ -217,6 +217,8 @@ def _write(folder: Path, chunks: Iterable[Samples]) -> None:
         for name, (dtype, shape) in described.items():
             length = _write_header(files[name], n, dtype, shape)
             assert length == lengths[name]
+        if "dydx" in described:  # derivatives say all but the level
+            unweighted -= {"weights.y"}
         if unweighted:
             raise ValueError(f"`{min(unweighted)}` is zero in all {n} samples, which leaves no label to learn from.")
     finally:

@@ -53,14 +53,17 @@ def lay_out(
     weights: Mapping[str, str] | str | None,
     errors: Mapping[str, str] | str | None,
     allow_missing: bool,
+    values: bool = True,
 ) -> Layout:
     """Find the columns; see `read_table` for the arguments.
 
     Raises:
         ValueError: a column is not there, is given twice, or belongs to no output; the message names it.
     """
-    _check_variables(table, inputs, outputs)
-    labels: dict[str, dict[Key, str]] = {"y": {(k,): name for k, name in enumerate(outputs)}}
+    _check_variables(table, inputs, outputs, values, derivatives is not None)
+    if not values and derivatives is None:
+        raise ValueError("`values=False` leaves nothing to learn from but `derivatives`; give their columns.")
+    labels: dict[str, dict[Key, str]] = {"y": {(k,): name for k, name in enumerate(outputs)} if values else {}}
     for part, given, argument, places in (
         ("dydx", derivatives, "derivatives", ("output", "input")),
         ("d2ydx2", second_derivatives, "second_derivatives", ("output", "input", "other")),
@@ -91,7 +94,9 @@ def lay_out(
     return layout
 
 
-def _check_variables(table: AbstractTable, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+def _check_variables(
+    table: AbstractTable, inputs: Sequence[str], outputs: Sequence[str], values: bool, has_derivatives: bool
+) -> None:
     for argument, names in (("inputs", inputs), ("outputs", outputs)):
         if isinstance(names, str):
             raise ValueError(f"`{argument}` is the text {names!r}; give a list of columns, such as [{names!r}].")
@@ -102,7 +107,14 @@ def _check_variables(table: AbstractTable, inputs: Sequence[str], outputs: Seque
         if name in seen:
             raise ValueError(f"column '{brief(name)}' is named twice among `inputs` and `outputs`; name it once.")
         seen.add(name)
-    table.check_names([*inputs, *outputs])
+    table.check_names(inputs)
+    if not values:
+        return
+    try:
+        table.check_names(outputs)
+    except ValueError as error:
+        hint = " Of derivatives without values say `values=False`." if has_derivatives else ""
+        raise ValueError(f"{error}{hint}") from None
 
 
 def _check_pattern(pattern: str, argument: str, places: Sequence[str]) -> None:

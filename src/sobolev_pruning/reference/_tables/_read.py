@@ -56,6 +56,7 @@ def read_table(
     weights: Mapping[str, str] | str | None = None,
     errors: Mapping[str, str] | str | None = None,
     allow_missing: bool = False,
+    values: bool = True,
     csv: CsvFormat | None = None,
 ) -> Samples:
     """Read samples from a CSV, Parquet or NPZ file by the names of its columns.
@@ -80,6 +81,8 @@ def read_table(
             `"{label}_weight"`; not negative, and zero where a label is not known.
         errors: columns of the standard errors s of labels, in place of weights, which then are `1 / s²`.
         allow_missing: take labels without value as unknown, and derivatives without column as well.
+        values: whether the table has columns of the outputs. Else these are names of what the derivatives are of, and
+            a surrogate is determined up to a constant for each.
         csv: how a text file is written, where that cannot be found in the file.
 
     Returns:
@@ -93,7 +96,7 @@ def read_table(
             empty or damaged; the message names the file, the column and the rows.
     """
     table = open_table(path, csv)
-    layout = lay_out(table, inputs, outputs, derivatives, second_derivatives, weights, errors, allow_missing)
+    layout = lay_out(table, inputs, outputs, derivatives, second_derivatives, weights, errors, allow_missing, values)
     chunks = list(table.chunks(layout.columns, _AT_ONCE))
     columns = {
         name: np.concatenate([np.zeros(0), *(chunk.columns[name] for chunk in chunks)]) for name in layout.columns
@@ -113,6 +116,7 @@ def stream_table(
     weights: Mapping[str, str] | str | None = None,
     errors: Mapping[str, str] | str | None = None,
     allow_missing: bool = False,
+    values: bool = True,
     csv: CsvFormat | None = None,
     rows_at_once: int = _AT_ONCE,
 ) -> Iterator[Samples]:
@@ -131,6 +135,7 @@ def stream_table(
         weights: columns of the weights.
         errors: columns of the standard errors.
         allow_missing: take labels without value as unknown.
+        values: whether the table has columns of the outputs.
         csv: how a text file is written.
         rows_at_once: bounds the memory.
 
@@ -141,7 +146,7 @@ def stream_table(
     if rows_at_once < 1:
         raise ValueError(f"`rows_at_once` is {rows_at_once}; it must be at least 1.")
     table = open_table(path, csv)
-    layout = lay_out(table, inputs, outputs, derivatives, second_derivatives, weights, errors, allow_missing)
+    layout = lay_out(table, inputs, outputs, derivatives, second_derivatives, weights, errors, allow_missing, values)
 
     def rows() -> Iterator[_Rows]:
         return (_Rows(table, layout, chunk, allow_missing) for chunk in table.chunks(layout.columns, rows_at_once))
@@ -301,7 +306,7 @@ class _Survey:
                     )
         _check_kept(table, layout, moments)
         self.scales = {
-            part: sums[part] / float(counts[part].sum())
+            part: sums[part] / float(counts[part].sum()) if counts[part].any() else 1.0
             for part, columns in layout.labels.items()
             if not np.all(counts[part] == n_rows) or not layout.weights.keys().isdisjoint(columns.values())
         }
