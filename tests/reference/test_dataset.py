@@ -265,6 +265,13 @@ def test_second_derivatives_that_are_not_there_are_named(tmp_path):
             data.sample(jax.random.key(0), 2, directions=Rademacher())
 
 
+def test_files_that_single_precision_cannot_hold_are_refused(tmp_path):
+    data = DataSet.from_arrays(X, 1e40 * Y)
+    MappedDataSet.write(tmp_path / "data", iter([data.samples]))
+    with jax.enable_x64(False), pytest.raises(ValueError, match=r"`samples\.y`, column 0, reaches 4e\+40, too large"):
+        MappedDataSet(tmp_path / "data").rows(0, 5)
+
+
 def test_derivatives_without_values(tmp_path):
     """They say all but the level; units of the output come from them."""
     t = np.random.default_rng(0).normal(size=(500, 2))

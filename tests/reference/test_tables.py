@@ -226,6 +226,11 @@ BAD_CSV = {
     "nothing": ("", "the table is empty; its first line must name the columns"),
     "only names": ("a,y\n", "the table is empty; it has columns, but no rows"),
     "either separator": ("a;b,y\n1;2,3\n", "may be separated by commas or semicolons; say by which: `separator=','`"),
+    "too small": ("a,y\n1,2\n1e-400,3\n", "'1e-400' in line 3, which is too small for double precision; change the un"),
+    "too large": (
+        "a,y\n1,2\n1e400,3\n",
+        "an infinite value in 1 of 2 rows, line 3; .* change the units of numbers",
+    ),
     "thousands or decimals": (
         "a;y\n1,234;5\n",
         "the comma of '1,234' may be a decimal one or group thousands; say whi",

@@ -60,7 +60,9 @@ def warnings_as_lines(console: Console) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield
-    for message in dict.fromkeys(str(warning.message) for warning in caught):
+    from ._columns import in_words_of_the_command  # which imports this file
+
+    for message in dict.fromkeys(in_words_of_the_command(str(warning.message)) for warning in caught):
         console.print(f"note: {' '.join(message.split())}", soft_wrap=True, markup=False)
 
 

@@ -91,7 +91,7 @@ def are_unrelated(pairs: Pairs, output: int) -> bool:
         return True
     likeness = float((expected * given).sum() / norm)
     chance = np.std([float((expected * given[rng.permutation(n)]).sum() / norm) for _ in range(50)])
-    return likeness < min(0.25, 4 * float(chance))
+    return likeness < min(0.25, 2.5 * float(chance))
 
 
 def _kernel_slopes(z: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, "n d"]]:

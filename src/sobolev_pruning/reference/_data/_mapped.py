@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..._reading import reading
+from .._cast import cast
 from .._directions import AbstractDirections
 from .._npy import map_npy
 from .._reference_model import AbstractReferenceModel
@@ -122,7 +123,9 @@ class MappedDataSet(AbstractReferenceModel):
 
     def rows(self, begin: int, end: int) -> Samples:
         """The samples from row `begin` up to row `end`, without it, in memory."""
-        return _assembled({name: jnp.asarray(part[begin:end], dtype=float) for name, part in self.files.parts.items()})
+        dtype = jnp.zeros(()).dtype
+        parts = {name: part[begin:end] for name, part in self.files.parts.items()}
+        return _assembled({name: cast(name, part, dtype, whole=False) for name, part in parts.items()})
 
 
 @final

@@ -114,11 +114,10 @@ class CsvTable(AbstractTable):
                 if not self.format.is_number(cell, decimal) and not self.format.is_missing(cell, decimal)
             )
             what = hint(cells[bad], decimal)
-            if not what and places[bad] == next(self._cells([0]))[0]:
-                what = "; if that line holds units, say `unit_row=True`"
+            if what == "is no number" and places[bad] == next(self._cells([0]))[0]:
+                what += "; if that line holds units, say `unit_row=True`"
             raise ValueError(
-                f"{self.path}: column '{brief(name)}' holds {shown(cells[bad])} in line {places[bad]}, which is no "
-                f"number{what}."
+                f"{self.path}: column '{brief(name)}' holds {shown(cells[bad])} in line {places[bad]}, which {what}."
             ) from None
 
     def _cells(self, indices: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
@@ -130,7 +129,7 @@ class CsvTable(AbstractTable):
             if len(row) != len(self.names):
                 raise ValueError(
                     f"{self.path}: line {line} has {len(row)} cells, but there are {len(self.names)} columns; a "
-                    f"{shown(self._separator)} within a cell must stand in quotation marks{hint(row[0], '.')}."
+                    f"{shown(self._separator)} within a cell must stand in quotation marks{_of_comment(row[0])}."
                 )
             yield line, [row[index] for index in indices]
 
@@ -201,3 +200,7 @@ class CsvTable(AbstractTable):
                 line.encode()  # what stands for bytes that are not text cannot be written as such
                 number += 1
         return number + 1
+
+
+def _of_comment(cell: str) -> str:
+    return "; to leave out comments say `comment='#'`" if cell.strip().startswith("#") else ""

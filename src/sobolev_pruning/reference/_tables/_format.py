@@ -17,6 +17,8 @@ _MISSING = frozenset({"", "-", "na", "n/a", "nan", "null", "none"})
 # With a comma for the decimals; and of those, what could as well be thousands.
 _COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?")
 _EITHER = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+# Numbers that double precision reads as zero.
+_VANISHED = re.compile(r"[^eE]*[1-9]")
 _POINT = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -107,6 +109,8 @@ class CsvFormat:
             if "_" in cell or (decimal == "," and "." in cell):
                 raise ValueError
             value = float(cell.replace(",", ".") if decimal == "," else cell)
+            if value == 0 and _VANISHED.match(cell):
+                raise ValueError
         except ValueError:
             text = cell.strip().lower()
             if text in _MISSING or (self.missing and self._is_missing(text)):
@@ -135,17 +139,18 @@ class CsvFormat:
 
 
 def hint(cell: str, decimal: str) -> str:
-    """What may be meant by a cell that is not a number."""
+    """What is wrong with a cell that is not read as a number, and what may be meant by it."""
     text = cell.strip()
+    if _VANISHED.match(text) and (_POINT.fullmatch(text) or re.fullmatch(r"[+-]?\d+[eE]-\d+", text)):
+        if decimal == ".":
+            return "is too small for double precision; change the units of that column"
     if decimal == "." and _COMMA.fullmatch(text):
-        return "; for a decimal comma say `decimal=','`, and do not group thousands"
+        return "is no number; for a decimal comma say `decimal=','`, and do not group thousands"
     if decimal == "," and _POINT.fullmatch(text):
-        return "; the decimal sign of this table is the comma, for a point say `decimal='.'`"
-    if text.startswith("#") and not text.startswith("#n"):
-        return "; to leave out comments say `comment='#'`"
+        return "is no number; the decimal sign of this table is the comma, for a point say `decimal='.'`"
     if re.fullmatch(r"[+-]?\d{1,3}([ ,.'\u2019\u00a0\u202f]\d{3})+([.,]\d*)?", text):
-        return "; do not group the digits of numbers"
-    return ""
+        return "is no number; do not group the digits of numbers"
+    return "is no number"
 
 
 def _widths(lines: Sequence[str], separator: str) -> list[int]:

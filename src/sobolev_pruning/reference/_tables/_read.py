@@ -28,6 +28,7 @@ _KINDS = {
     ".parquet": ParquetTable,
     **dict.fromkeys((*_TEXTS[1:], *(f"{ending}.gz" for ending in _TEXTS)), CsvTable),
 }
+_INFINITE = "repair or remove those rows, and change the units of numbers beyond 1.8e308"
 _AT_ONCE = 65_536
 
 
@@ -193,7 +194,7 @@ class _Rows:
     def __init__(self, table: AbstractTable, layout: Layout, chunk: Chunk, allow_missing: bool) -> None:
         self._table, self._layout, self._places = table, layout, chunk.places
         for name in layout.columns:
-            self._refuse(name, np.isinf(chunk.columns[name]), "an infinite value", "repair or remove those rows")
+            self._refuse(name, np.isinf(chunk.columns[name]), "an infinite value", _INFINITE)
         for name in layout.inputs:
             self._refuse(name, np.isnan(chunk.columns[name]), "no value", "inputs must be known; remove those rows")
         n = len(chunk.places)
