@@ -291,3 +291,72 @@ def test_float32_stays_float32():
         model = Surrogate(MLP.create([3, 4, 2], key=jax.random.key(0)), learned)
         parts = jax.tree.leaves((learned.normalise(samples), model, model.evaluate(x)))
         assert {part.dtype for part in parts} == {jnp.dtype("float32")}
+
+
+# Warm calls, without `jit` of one's own.
+
+
+def counted():
+    """An activation that counts how often it is traced."""
+    seen = []
+
+    def activation(x):
+        seen.append(x)
+        return jnp.tanh(x)
+
+    return activation, seen
+
+
+def of(activation, seed=0):
+    network = MLP.create([2, 3, 2], activation=activation, key=jax.random.key(seed))
+    return Surrogate(network, Normalisation.identity(2, 2))
+
+
+@pytest.mark.parametrize("kind", ["__call__", "gradient", "hessian"])
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_calls_outside_of_jit_share_one_program(kind):
+    activation, seen = counted()
+    calls = [of(activation, seed).with_provenance(stage=str(seed)) for seed in range(3)]
+    getattr(calls[0], kind)(jnp.zeros(2))
+    n = len(seen)
+    for surrogate in calls:
+        for x in ([0.1, 0.2], (0.3, 0.4), np.array([0.5, 0.6]), jnp.array([0.7, 0.8])):
+            found = getattr(surrogate, kind)(x)
+            plain = jax.vmap(getattr(of(jnp.tanh, 0), kind))(jnp.asarray(x)[None])[0]
+            assert found.shape == plain.shape
+    assert len(seen) == n
+
+
+@pytest.mark.parametrize("kind", ["__call__", "gradient", "hessian"])
+def test_calls_inside_of_a_program_are_part_of_it(kind):
+    surrogate = of(jnp.tanh)
+    inside = jax.make_jaxpr(getattr(surrogate, kind))(jnp.zeros(2))
+    assert not any("_value" in str(equation) or "_gradient" in str(equation) for equation in inside.eqns)
+    x = jnp.array([0.3, -0.2])
+    np.testing.assert_allclose(
+        getattr(surrogate, kind)(x), jax.jit(lambda x: getattr(surrogate, kind)(x))(x), rtol=1e-12, atol=1e-14
+    )
+    weights = jax.jacrev(lambda network: getattr(Surrogate(network, surrogate.normalisation), kind)(x).sum())(
+        surrogate.network
+    )
+    assert weights.layers[0].weight.shape == (3, 2)
+
+
+def test_an_activation_without_a_hash_is_evaluated_all_the_same():
+    class Slope:
+        def __eq__(self, other):
+            return False
+
+        def __call__(self, x):
+            return x * 2
+
+    surrogate = of(Slope())
+    assert surrogate(jnp.ones(2)).shape == (2,)
+    assert surrogate.gradient(jnp.ones(2)).shape == (2, 2)
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_a_sample_of_another_shape_is_refused_by_every_call():
+    for call in (of(jnp.tanh), of(jnp.tanh).gradient, of(jnp.tanh).hessian):
+        with pytest.raises(ValueError, match=r"one sample of this surrogate has shape \(2,\)"):
+            call([1.0, 2.0, 3.0])

@@ -1,12 +1,26 @@
 """What a user sees while a certification searches."""
 
-from typing import final
+from typing import NamedTuple, final
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from ._certify import Progress
+
+class Progress(NamedTuple):
+    """How far a certification is.
+
+    Attributes:
+        stage: what is enclosed at present, in words.
+        share: of the whole time that is spent, in [0, 1].
+        excess: the widest range as a multiple of what was found; infinite while nothing is bounded.
+        boxes: enclosed in this stage.
+    """
+
+    stage: str
+    share: float
+    excess: float
+    boxes: int
 
 
 @final

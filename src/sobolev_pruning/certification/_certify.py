@@ -7,6 +7,7 @@ range, and refuted by an enclosure at one point that the search has found.
 
 import dataclasses
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from rich.console import Console
 
 from .._programs import limit_programs
 from .._version import __version__
@@ -32,25 +34,10 @@ from ..surrogate import (
     fingerprint,
     is_defined_everywhere,
 )
+from ._bar import CertificationBar, Progress
 from ._defined import defined
 
 Function = Callable[[Float[Array, " d"]], Float[Array, " m"]]
-
-
-class Progress(NamedTuple):
-    """How far a certification is.
-
-    Attributes:
-        stage: what is enclosed at present, in words.
-        share: of the whole time that is spent, in [0, 1].
-        excess: the widest range as a multiple of what was found; infinite while nothing is bounded.
-        boxes: enclosed in this stage.
-    """
-
-    stage: str
-    share: float
-    excess: float
-    boxes: int
 
 
 def certify(
@@ -83,7 +70,8 @@ def certify(
         tolerance: a search ends when no bound reaches farther beyond what was found than this share of the range.
         domain: as in `intervals.inclusion`.
         boxes_at_once: boxes that one compiled call encloses.
-        progress: called with the state after every round.
+        progress: called with the state after every round. By default a bar is drawn where standard error is a terminal;
+            a function that does nothing, such as `sobolev.Silent()`, draws none.
 
     Returns:
         A `Certificate`; `save(surrogate, path, certificate=...)` stores it with the surrogate.
@@ -96,6 +84,19 @@ def certify(
             search begins.
     """
     others = _checked(surrogate, region, against, seconds, order)
+    if progress is None and sys.stderr is not None and sys.stderr.isatty():
+        with CertificationBar(Console(stderr=True), f"{seconds:g}s") as bar:
+            return certify(
+                surrogate,
+                region,
+                against=against,
+                seconds=seconds,
+                order=order,
+                tolerance=tolerance,
+                domain=domain,
+                boxes_at_once=boxes_at_once,
+                progress=bar.update,
+            )
     given, default = surrogate, jnp.zeros(()).dtype
     # Weights in single precision are the same numbers in double, whose rounding the proof has to cover is far less.
     surrogate, region, others = jax.tree.map(

@@ -63,7 +63,7 @@ def shrink(
     enable_double_precision()
     import jax
 
-    from ..pruning import Candidate, Tolerance
+    from ..pruning import Candidate, Tolerance, candidate_line
     from ..pruning import shrink as search
     from ..sobolev import Silent
     from ..study import check_front_folder, files_of_front, write_front
@@ -77,10 +77,7 @@ def shrink(
         check_keeps("--output", files_of_front(output), {"MODEL": model, "TABLE": table})
 
         def tell(candidate: Candidate) -> None:
-            listed = ", ".join(f"{n.replace('_', ' ')} {getattr(candidate.errors, n):.1e}" for n in tolerance.bounds)
-            standing = "within" if candidate.within else "beyond"
-            widths = "-".join(map(str, candidate.widths))
-            console.print(f"{widths}, {candidate.n_parameters} parameters: {standing}; {listed}", soft_wrap=True)
+            console.print(candidate_line(candidate, tolerance), soft_wrap=True)
 
         with interruptible(output, Silent(), lambda: "nothing"), warnings_as_lines(console):
             if rows.unsure is not None:

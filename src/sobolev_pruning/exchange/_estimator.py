@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..reference import DataSet, Samples
-from ..sobolev import AbstractLoss, SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
+from ..sobolev import AbstractLoss, Silent, SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
 from ..surrogate import MLP, Normalisation, Surrogate
 
 # Samples that are evaluated together; every call takes whole batches, so that one compilation serves any number.
@@ -133,7 +133,13 @@ class SobolevRegressor(RegressorMixin, BaseEstimator):
         loss: AbstractLoss = ValueLoss() if samples.dydx is None else SobolevLoss(float(self.gradient_weight))
         if network.n_parameters <= self.second_order_below:
             result = fit_levenberg_marquardt(
-                start, samples, loss, key=fit_key, max_steps=int(self.second_order_steps), starts=int(self.starts)
+                start,
+                samples,
+                loss,
+                key=fit_key,
+                max_steps=int(self.second_order_steps),
+                starts=int(self.starts),
+                progress=Silent(),
             )
         else:
             result = fit(
@@ -144,6 +150,7 @@ class SobolevRegressor(RegressorMixin, BaseEstimator):
                 steps=int(self.steps),
                 batch_size=int(self.batch_size),
                 optimizer=optax.adam(optax.cosine_decay_schedule(float(self.learning_rate), int(self.steps))),
+                progress=Silent(),
             )
         return result.surrogate, result.losses
 

@@ -48,6 +48,7 @@ from ._structure import (
     significance_of_groups,
     taylor_of_groups,
 )
+from ._told import candidate_line
 from ._tolerance import SurrogateErrors, Tolerance
 from ._trials import Candidate
 from ._weights import sampled_weight_significance, weight_significance
@@ -96,6 +97,7 @@ __all__ = [
     "Tolerance",
     "UniformSparsity",
     "VacuousEnclosureError",
+    "candidate_line",
     "choose_layers",
     "choose_weights",
     "cubic_pruning",

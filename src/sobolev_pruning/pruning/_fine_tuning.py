@@ -8,7 +8,7 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from ..reference import AbstractReferenceModel, DataSet, Samples
-from ..sobolev import AbstractLoss, SobolevLoss, fit, fit_levenberg_marquardt
+from ..sobolev import AbstractLoss, Silent, SobolevLoss, fit, fit_levenberg_marquardt
 from ..surrogate import Surrogate
 from ._tolerance import in_precision_of
 
@@ -89,6 +89,7 @@ class Refit(eqx.Module):
                 max_steps=self.max_steps,
                 key=fit_key,
                 starts=self.starts if p <= self.race_up_to else 1,
+                progress=Silent(),
             ).surrogate
         return fit(
             surrogate,
@@ -98,6 +99,7 @@ class Refit(eqx.Module):
             steps=self.steps,
             batch_size=self.batch_size,
             optimizer=optax.adam(optax.cosine_decay_schedule(self.learning_rate, self.steps)),
+            progress=Silent(),
         ).surrogate
 
 

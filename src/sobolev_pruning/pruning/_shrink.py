@@ -19,6 +19,7 @@ from ._fine_tuning import FineTuning
 from ._iterative import check_floor
 from ._ranking import Ranking
 from ._rows import JudgingRows
+from ._told import told_on_a_terminal
 from ._tolerance import SurrogateErrors, Tolerance, in_precision_of
 from ._trials import Candidate, Trials
 
@@ -120,7 +121,8 @@ def shrink(
             whether a network is within the tolerance, the other plays no part in any choice (`ShrinkResult.rows`).
         max_trials: networks to fine-tune at most.
         seconds: no further trial begins after them; None for no limit.
-        progress: called with every network after its fine-tuning.
+        progress: called with every network after its fine-tuning. By default a line for each is printed where standard
+            error is a terminal, and nothing elsewhere or with `Silent()`.
 
     Returns:
         The smallest network within the tolerance, and all others on the Pareto front of parameters against errors.
@@ -136,6 +138,7 @@ def shrink(
     begin = time.perf_counter()
     trials = Trials(network, reference, tolerance, fine_tuning, criterion, held_out=held_out, key=key)
     check_floor(floor, trials.original.widths[1:-1])
+    progress = told_on_a_terminal(tolerance) if progress is None else progress
     search = _Search(
         trials, floor, lambda n: n < max_trials and (seconds is None or time.perf_counter() - begin < seconds), progress
     )

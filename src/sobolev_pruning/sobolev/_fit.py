@@ -23,6 +23,7 @@ from ._history import CollapsedWarning, DivergedError, Failure, FitResult
 from ._loss import AbstractLoss
 from ._not_finite import Suspects
 from ._progress import ProgressReporter, Silent
+from ._progress import reporter as reporter_of
 from ._restarts import Vitality, redrawn
 from ._sharding import checked_mesh
 from ._start import as_surrogate
@@ -80,7 +81,8 @@ def fit(
         checkpoints: stores the whole state in a folder, and goes on from there.
         mesh: devices, of one process or of all processes of `jax.distributed`, that share every batch evenly; each
             holds all parameters, and the whole of a `DataSet`. Results are those of one device to rounding.
-        progress: shows the course of training; nothing is shown if not given. Of several processes, the first shows.
+        progress: shows the course of training; by default a bar where standard error is a terminal, and
+            nothing elsewhere or with `Silent()`. Of several processes, the first shows.
         title: of the progress bar.
         on_chunk: called after every chunk with the steps done and the surrogate so far, to look at it or to store it.
 
@@ -118,7 +120,7 @@ def fit(
     optimizer = shared(optimizer, surrogate.network)
     suspects = Suspects(reference, loss, surrogate)
     evaluation_key = jax.random.fold_in(key, EVALUATION_KEY)
-    reporter: ProgressReporter = Silent() if progress is None or jax.process_index() > 0 else progress
+    reporter: ProgressReporter = Silent() if jax.process_index() > 0 else reporter_of(progress)
 
     def begin(attempt: int, failures: tuple[Failure, ...]) -> tuple[Course, Task]:
         """Before the first step of an attempt: its state, and what its steps do."""

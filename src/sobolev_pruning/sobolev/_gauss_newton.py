@@ -21,7 +21,8 @@ from ._levenberg_marquardt import check_size, damped_step
 from ._loss import AbstractLoss
 from ._normal_equations import NormalEquations, as_dtype, block_size, residuals_and_jacobian, unravelled
 from ._not_finite import Suspects
-from ._progress import ProgressReporter, Silent
+from ._progress import ProgressReporter
+from ._progress import reporter as reporter_of
 
 # Samples that share one evaluation of the gradient at most, and blocks of a step at least: their scatter tells how
 # certain a loss is.
@@ -75,7 +76,8 @@ def fit_gauss_newton(
         damping: μ. Directions whose curvature is smaller than μ times that of their parameters alone learn slowly, and
             gather less noise. Of a `Whitened` loss it must be far below the `floor`, or what is full of noise is never
             learned: 1e-12 in double precision.
-        progress: shows the course of training; nothing is shown if not given.
+        progress: shows the course of training; by default a bar where standard error is a terminal, and
+            nothing elsewhere or with `Silent()`.
         title: of the progress bar.
         on_step: called after every step with the steps done and the surrogate so far.
 
@@ -130,7 +132,7 @@ def fit_gauss_newton(
     curvature, trusted, last = np.zeros((theta.size, theta.size)), theta, None
     # Steps that are summed up in `curvature` and `theta`; a step that is taken back begins anew.
     weight_steps, losses = 0, []
-    reporter: ProgressReporter = Silent() if progress is None else progress
+    reporter = reporter_of(progress)
     reporter.start(title, steps)
     try:
         for step in range(steps):

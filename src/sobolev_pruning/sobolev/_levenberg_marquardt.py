@@ -20,7 +20,8 @@ from ._history import DivergedError, FitResult
 from ._loss import AbstractLoss
 from ._normal_equations import LeastSquares, NormalEquations, as_dtype, double_precision
 from ._not_finite import Suspects, check_samples
-from ._progress import ProgressReporter, Silent
+from ._progress import ProgressReporter
+from ._progress import reporter as reporter_of
 from ._start import as_surrogate
 
 _MOST_BYTES = 2**31
@@ -74,7 +75,8 @@ def fit_levenberg_marquardt(
         ridge: adds `ridge / n ‖θ‖²` for n samples to the loss. With residuals of unit variance, as those of `Whitened`,
             1 makes the fit the most likely network if its parameters were standard normal before; the sharp bends that
             follow the noise need larger ones.
-        progress: shows the course of training; nothing is shown if not given.
+        progress: shows the course of training; by default a bar where standard error is a terminal, and
+            nothing elsewhere or with `Silent()`.
         title: of the progress bar.
         on_step: called after every step with the steps done and the surrogate so far.
 
@@ -132,7 +134,7 @@ def fit_levenberg_marquardt(
         return Surrogate(problem.network(theta), surrogate.normalisation, surrogate.provenance)
 
     losses: list[float] = []
-    reporter: ProgressReporter = Silent() if progress is None else progress
+    reporter = reporter_of(progress)
     reporter.start(title, max_steps)
     try:
         theta = problem.start

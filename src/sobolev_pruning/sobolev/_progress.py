@@ -1,5 +1,6 @@
 """What a user sees while a network trains."""
 
+import sys
 from typing import Protocol, final, runtime_checkable
 
 import numpy as np
@@ -35,7 +36,10 @@ class ProgressReporter(Protocol):
 
 @final
 class Silent:
-    """Shows nothing."""
+    """Shows nothing, be it given to a fit, to `shrink` or to `certify`."""
+
+    def __call__(self, state: object) -> None:
+        """Show nothing."""
 
     def start(self, title: str, n_steps: int) -> None:
         """Show nothing."""
@@ -86,6 +90,13 @@ class ProgressBar:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def reporter(progress: ProgressReporter | None) -> ProgressReporter:
+    """What is given; else a bar where standard error is a terminal, and nothing elsewhere."""
+    if progress is not None:
+        return progress
+    return ProgressBar() if sys.stderr is not None and sys.stderr.isatty() else Silent()
 
 
 @final

@@ -23,6 +23,7 @@ from ._history import Failure, FitResult
 from ._loss import AbstractLoss
 from ._not_finite import Suspects
 from ._progress import ProgressReporter, Silent
+from ._progress import reporter as reporter_of
 from ._restarts import Vitality, redrawn
 from ._steps import Task, Weights, draw_batch, run_chunk_of_seeds
 from ._watch import Evaluation, Watch, as_metrics
@@ -99,7 +100,8 @@ def fit_seeds(
         steps_per_chunk: updates between two looks at the progress.
         clip_norm: see `fit`.
         evaluation: see `fit`; seed by seed.
-        progress: shows the mean loss of the seeds; nothing is shown if not given.
+        progress: shows the mean loss of the seeds; by default a bar where standard error is a terminal, and
+            nothing elsewhere or with `Silent()`.
         title: of the progress bar.
 
     Returns:
@@ -148,7 +150,7 @@ def fit_seeds(
 
     courses = [evaluated(*pair) for pair in zip(courses, batch_keys, strict=True)]
     failures: list[Failure | None] = [None] * len(courses)
-    reporter: ProgressReporter = Silent() if progress is None or jax.process_index() > 0 else progress
+    reporter: ProgressReporter = Silent() if jax.process_index() > 0 else reporter_of(progress)
     reporter.start(title, steps)
     try:
         for begin in range(0, steps, steps_per_chunk):

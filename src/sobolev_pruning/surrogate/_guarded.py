@@ -4,9 +4,10 @@ import warnings
 from typing import Literal, final, get_args
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..reference import Samples
 from ..regions import AbstractRegion
@@ -67,17 +68,18 @@ class GuardedSurrogate(eqx.Module):
         return self.surrogate.evaluate(self._admitted(x), batch_size=batch_size)
 
     def _admitted(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+        x = x if isinstance(x, Tracer) else jnp.asarray(x)
         d = self.region.dim
         if x.shape[-1:] != (d,):
             raise ValueError(f"`x` has shape {x.shape}; its last axis must have the {d} inputs of the surrogate.")
         if self.outside == "clip":
-            return self.region.clip(x)
+            return _clip(self.region, x)
         if isinstance(x, Tracer):
             raise TypeError(
                 f"inputs are not known under `jit`, `vmap` or `grad`, so that outside={self.outside!r} cannot look at "
                 'them. Use outside="clip" there, or call `evaluate` with all samples.'
             )
-        out = ~np.asarray(self.region.contains(x)).reshape(-1)
+        out = ~np.asarray(_contains(self.region, x)).reshape(-1)
         if out.any():
             row = "" if x.ndim == 1 else f", the first in row {int(out.argmax())}"
             message = f"{int(out.sum())} of {out.size} inputs lie outside of the region of the surrogate{row}."
@@ -85,3 +87,13 @@ class GuardedSurrogate(eqx.Module):
                 raise OutsideRegionError(f"{message} Use outside='clip' or 'warn' to go on.")
             warnings.warn(message, OutsideRegionWarning, stacklevel=3)
         return x
+
+
+@eqx.filter_jit
+def _clip(region: AbstractRegion, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+    return region.clip(x)
+
+
+@eqx.filter_jit
+def _contains(region: AbstractRegion, x: Float[Array, "... d"]) -> Bool[Array, "..."]:
+    return region.contains(x)

@@ -2,12 +2,13 @@
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import final
+from collections.abc import Callable, Sequence
+from typing import Any, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from .._programs import limit_programs
@@ -98,30 +99,47 @@ class Surrogate(eqx.Module):
         return tuple(f"{letter}{i}" for i in range(n))
 
     def __call__(self, x: Float[Array, " d"]) -> Float[Array, " m"]:
-        """Values at one sample, in physical units."""
-        return self.forward(x)[0]
+        """Values at one sample, in physical units.
+
+        Outside of `jit`, this, `gradient` and `hessian` run as compiled programs, which all surrogates of the same
+        widths and activation share; `x` may then be anything that JAX makes an array of.
+        """
+        return self._at_once(_value, x)
 
     def forward(
         self, x: Float[Array, " d"], taps: Sequence[Float[Array, " _"]] | None = None
     ) -> tuple[Float[Array, " m"], tuple[Float[Array, " _"], ...]]:
         """Values at one sample, in physical units, and every hidden node of the network; see `MLP.forward`."""
+        self._check_one_sample(x)
+        units = self.normalisation
+        y, nodes = self.network.forward((x - units.x_mean) / units.x_scale, taps)
+        return units.y_mean + units.y_scale * y, nodes
+
+    def _check_one_sample(self, x: Float[Array, "..."]) -> None:
         d = self.network.widths[0]
         if jnp.shape(x) != (d,):
             raise ValueError(
                 f"`x` has shape {jnp.shape(x)}; one sample of this surrogate has shape ({d},). Map a batch with "
                 "`jax.vmap`, or use `evaluate`."
             )
-        units = self.normalisation
-        y, nodes = self.network.forward((x - units.x_mean) / units.x_scale, taps)
-        return units.y_mean + units.y_scale * y, nodes
 
     def gradient(self, x: Float[Array, " d"]) -> Float[Array, "m d"]:
         """Jacobian at one sample, in physical units."""
-        return jax.jacrev(self)(x)
+        return self._at_once(_gradient, x)
 
     def hessian(self, x: Float[Array, " d"]) -> Float[Array, "m d d"]:
         """Hessian of every output at one sample, in physical units."""
-        return jax.jacfwd(jax.jacrev(self))(x)
+        return self._at_once(_hessian, x)
+
+    def _at_once(self, f: "_Kind", x: Any) -> Array:
+        network, units = self.network, self.normalisation
+        traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((network, units, x)))
+        # In a larger program a call would be one operation more; a function without a hash is no key of a program.
+        if traced or not _has_hash(network.activation):
+            return f(network, units, x)
+        x = jnp.asarray(x)
+        self._check_one_sample(x)
+        return _compiled[f](network, units, x)
 
     def evaluate(self, x: Float[Array, "n d"], *, batch_size: int = 256) -> Samples:
         """Values, Jacobians and Hessians of many samples, a few at a time so that memory stays bounded.
@@ -133,6 +151,7 @@ class Surrogate(eqx.Module):
         Raises:
             ValueError: no inputs, or a batch size below 1.
         """
+        x = jnp.asarray(x)
         if x.ndim != 2 or x.shape[1] != self.network.widths[0]:
             raise ValueError(f"`x` has shape {x.shape}; a batch has shape (n, {self.network.widths[0]}).")
         if x.shape[0] == 0:
@@ -142,9 +161,10 @@ class Surrogate(eqx.Module):
 
         limit_programs()
         n, d = x.shape
-        size = min(batch_size, n)
+        if n <= batch_size:
+            return Samples(x, *_evaluate_batch(self.network, self.normalisation, x))
         # Equal batches, so that one compilation serves any number of samples.
-        padded = jnp.pad(x, ((0, -n % size), (0, 0)), mode="edge").reshape(-1, size, d)
+        padded = jnp.pad(x, ((0, -n % batch_size), (0, 0)), mode="edge").reshape(-1, batch_size, d)
         parts = [_evaluate_batch(self.network, self.normalisation, batch) for batch in padded]
         return Samples(x, *jax.tree.map(lambda *part: jnp.concatenate(part)[:n], *parts))
 
@@ -154,6 +174,14 @@ class Surrogate(eqx.Module):
         return type(self)(self.network, self.normalisation, tuple(merged.items()))
 
 
+def _has_hash(x: object) -> bool:
+    try:
+        hash(x)
+    except TypeError:
+        return False
+    return True
+
+
 def _joined(names: Sequence[str]) -> str:
     """Names separated by commas; one with a comma stands in quotation marks, as it does in a table."""
     line = io.StringIO()
@@ -161,8 +189,25 @@ def _joined(names: Sequence[str]) -> str:
     return line.getvalue()
 
 
-# Takes no provenance, which is static and would make every stage of a study compile again.
-@eqx.filter_jit
+# None of these takes the provenance, which is static: every stage of a study, and every fit, would compile again.
+
+
+def _value(network: MLP, units: Normalisation, x: Float[Array, " d"]) -> Float[Array, " m"]:
+    return Surrogate(network, units).forward(x)[0]
+
+
+def _gradient(network: MLP, units: Normalisation, x: Float[Array, " d"]) -> Float[Array, "m d"]:
+    return jax.jacrev(Surrogate(network, units))(x)
+
+
+def _hessian(network: MLP, units: Normalisation, x: Float[Array, " d"]) -> Float[Array, "m d d"]:
+    return jax.jacfwd(jax.jacrev(Surrogate(network, units)))(x)
+
+
+_Kind = Callable[[MLP, Normalisation, Any], Array]
+_compiled: dict[_Kind, _Kind] = {f: jax.jit(f) for f in (_value, _gradient, _hessian)}
+
+
+@jax.jit
 def _evaluate_batch(network: MLP, units: Normalisation, x: Float[Array, "n d"]):
-    surrogate = Surrogate(network, units)
-    return jax.vmap(lambda x: (surrogate(x), surrogate.gradient(x), surrogate.hessian(x)))(x)
+    return jax.vmap(lambda x: tuple(f(network, units, x) for f in (_value, _gradient, _hessian)))(x)
