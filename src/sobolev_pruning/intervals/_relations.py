@@ -176,10 +176,10 @@ def _of_floats(walk: Relations, made: Origin) -> tuple[Callable[..., Array], lis
     return apply, [made.inputs[k] for k in floats]
 
 
-def _moved(walk: Relations, made: Origin, aval: Any) -> Any:
+def moved(walk: Relations, made: Origin, aval: Any) -> Any:
+    """The law of an operation that moves or repeats entries, and whose transpose by JAX is exact."""
     found = _of_floats(walk, made)
-    # What is filled in is not linear in what is moved.
-    if found is None or made.params.get("fill_value") is not None:
+    if found is None:
         return None
     apply, operands = found
     if any(n.aval.dtype != aval.dtype for n in operands):
@@ -191,17 +191,15 @@ def _moved(walk: Relations, made: Origin, aval: Any) -> Any:
 MOVED = REARRANGEMENTS | {
     lax.concatenate_p,
     lax.stack_p,
-    lax.pad_p,
     lax.tile_p,
     lax.split_p,
     lax.unstack_p,
-    lax.gather_p,
     lax.dynamic_slice_p,
     lax.dynamic_update_slice_p,
 }
 
 for _primitive in MOVED:
-    laws[_primitive] = _moved
+    laws[_primitive] = moved
 for _primitive in IDENTITIES:
     laws[_primitive] = lambda walk, made, aval: walk.of(made.inputs[0])
 
@@ -210,7 +208,7 @@ def _chosen(walk: Relations, made: Origin, aval: Any) -> Any:
     which, *cases = made.inputs
     condition = walk.value(which)
     if not isinstance(condition, Ternary):
-        return _moved(walk, made, aval)
+        return moved(walk, made, aval)
     if len(cases) != 2 or not _same_format(made._replace(inputs=tuple(cases)), aval):
         return None
     first, second = (walk.value(n) for n in cases)
@@ -226,7 +224,9 @@ laws[lax.select_n_p] = _chosen
 # Sums.
 
 
-def _summed(terms: Callable[[Origin], int]) -> Law:
+def summed(terms: Callable[[Origin], int]) -> Law:
+    """The law of a sum of entries, so many to an entry."""
+
     def law(walk: Relations, made: Origin, aval: Any) -> Any:
         found = _of_floats(walk, made)
         if found is None:
@@ -241,10 +241,9 @@ def _along_axes(made: Origin) -> int:
     return int(np.prod([made.inputs[0].aval.shape[a] for a in made.params["axes"]]))
 
 
-laws[lax.reduce_sum_p] = _summed(_along_axes)
-laws[lax.cumsum_p] = _summed(lambda made: made.inputs[0].aval.shape[made.params["axis"]] + 1)
-laws[lax.reduce_window_sum_p] = _summed(lambda made: int(np.prod(made.params["window_dimensions"])))
-laws[lax.scatter_add_p] = _summed(lambda made: made.inputs[2].aval.size + 1)
+laws[lax.reduce_sum_p] = summed(_along_axes)
+laws[lax.cumsum_p] = summed(lambda made: made.inputs[0].aval.shape[made.params["axis"]] + 1)
+laws[lax.reduce_window_sum_p] = summed(lambda made: int(np.prod(made.params["window_dimensions"])))
 
 
 # Arithmetic of values that have no normal form, since it would be too long or mixes formats.
@@ -312,6 +311,9 @@ def _larger(sign: int) -> Law:
     def law(walk: Relations, made: Origin, aval: Any) -> Any:
         if not _same_format(made, aval):
             return None
+        for node, other in (made.inputs, made.inputs[::-1]):
+            if node.infinite == -sign and other.aval.shape == aval.shape:
+                return walk.of(other)  # `max(−∞, y)`, with which softmax begins
         x, y = (walk.shared(n, aval.shape) for n in made.inputs)
         zero = ia.constant(0, aval.dtype)
         difference = walk.domain.combination([(Fraction(1), x), (Fraction(-1), y)], zero)

@@ -52,8 +52,13 @@ def in_u(p: Polynomial) -> Polynomial:
 
 
 def in_base(p: Polynomial) -> tuple[Polynomial, Variable, Fraction, Fraction]:
-    """`p` in terms of `u = a·x + b`, the argument of one of its functions if that is affine; `(p, x, a, b)`."""
+    """`p` in terms of `u = a·x + b`, the argument of one of its functions if that is affine; `(p, x, a, b)`.
+
+    A function that exists on a piece alone, such as the quotient `1/x` for `x ≥ ½`, is not rewritten: then u is x.
+    """
     (x,) = p.variables
+    if any(isinstance(f, Function) and f.name in ("reciprocal", "rsqrt") for f in p.atoms):
+        return p, x, Fraction(1), Fraction(0)
     a, b = Fraction(1), Fraction(0)
     functions = sorted((f for f in p.atoms if isinstance(f, Function)), key=lambda f: f.name)
     # tanh∘softplus has no symmetry, so its argument goes first.
