@@ -1,5 +1,6 @@
 """Rules of linear algebra enclose the solutions and factors of all members, and are sharp for narrow boxes."""
 
+import functools
 from itertools import product
 from typing import Any
 
@@ -13,7 +14,7 @@ from interval_checks import as_interval
 from jax import lax
 from jax.extend.core import primitives
 
-from sobolev_pruning.intervals import Interval, rule_for
+from sobolev_pruning.intervals import Interval, inclusion, rule_for
 from sobolev_pruning.intervals._rules import cholesky, eigen, systems, triangular
 
 DEFINITE = np.array([[4.0, 1.0, 0.5], [1.0, 3.0, -1.0], [0.5, -1.0, 5.0]])
@@ -35,6 +36,10 @@ def solved(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     for k in reversed(range(n)):
         x[k] = (b[k] - a[k, k + 1 :] @ x[k + 1 :]) / a[k, k]
     return x
+
+
+def solved_by(solve):
+    return lambda a, b: lax.custom_linear_solve(lambda v: a @ v, b, functools.partial(solve, a))
 
 
 def inverse(a: np.ndarray) -> np.ndarray:
@@ -137,14 +142,51 @@ CASES = {
         near=(GENERAL, RIGHT),
         growth=6,
     ),
-    "conjugate gradients": Case(
+    "solve with an LU factorization": Case(
         primitives.linear_solve_p,
-        lambda a, b: jax.scipy.sparse.linalg.cg(lambda v: a @ v, b)[0],
+        solved_by(lambda a, _, b: jsl.lu_solve(jsl.lu_factor(a), b)),
         solved,
+        near=(GENERAL, RIGHT),
+    ),
+    "solve with a Cholesky factorization": Case(
+        lax.linalg.cholesky_p,
+        lambda a, b: jsl.solve(a, b, assume_a="pos"),
+        lambda a, b: solved(np.triu(a) + np.triu(a, 1).T, b),  # that triangle is read
         near=(DEFINITE, RIGHT),
+        growth=6,
     ),
     "lu": Case(lax.linalg.lu_p, lambda a: list(lax.linalg.lu(a)), pivoted, near=(GENERAL,)),
 }
+
+
+# A `solve` that is not exact: the program returns something else than the solution.
+APPROXIMATE = {
+    "one step of conjugate gradients": lambda a, b: jax.scipy.sparse.linalg.cg(lambda v: a @ v, b, maxiter=1)[0],
+    "one step of BiCGStab": lambda a, b: jax.scipy.sparse.linalg.bicgstab(lambda v: a @ v, b, maxiter=1)[0],
+    "the diagonal": solved_by(lambda a, _, b: b / jnp.diag(a)),
+    "a triangle": solved_by(lambda a, _, b: jsl.solve_triangular(a, b, lower=True)),
+    "the transposed system": solved_by(lambda a, _, b: jsl.lu_solve(jsl.lu_factor(a), b, trans=1)),
+    "a regularised operator": lambda a, b: lax.custom_linear_solve(
+        lambda v: a @ v + 0.1 * v, b, lambda _, r: jsl.lu_solve(jsl.lu_factor(a), r)
+    ),
+    "a regularised matrix": lambda a, b: lax.custom_linear_solve(
+        lambda v: a @ v, b, lambda _, r: jsl.lu_solve(jsl.lu_factor(a + 1e-2 * jnp.eye(3)), r)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", APPROXIMATE)
+def test_an_approximate_solve_is_enclosed_as_what_it_computes(name):
+    f, matrix, radius = APPROXIMATE[name], DEFINITE + np.triu(np.full((3, 3), 0.3), 1), 1e-4
+    box = [as_interval(v - radius, v + radius) for v in (matrix, RIGHT)]
+    out = inclusion(f)(*box)
+    exact = solved(matrix + (0.1 * np.eye(3) if name == "a regularised operator" else 0), RIGHT)
+    assert not out.contains(exact).all()
+    assert np.all(np.asarray(out.width) < 0.1)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a, b = (jnp.asarray(v + radius * rng.choice([-1, 0, 1], v.shape)) for v in (matrix, RIGHT))
+        assert out.contains(f(a, b)).all()
 
 
 APART = (lax.linalg.lu_pivots_to_permutation_p,)

@@ -1,10 +1,12 @@
 """Interval rules for linear systems and for the factorization with pivoting that solves them in floats.
 
-`linear_solve` stands for the solution `x` of `matvec(x) = b`, whatever algorithm its `solve` runs: the matrix of
-`matvec` is enclosed, and so is the solution set (`_solutions.py`). `lu` is elimination in intervals; which row is the
-pivot is known only where one is larger than all others in its column for certain. Where it is not, what remains is that
-partial pivoting leaves multipliers of at most 1, and that row i of the upper factor is at most `2ⁱ` times the largest
-entry of its column (Higham, Accuracy and Stability, section 9.3).
+`linear_solve` is what its `solve` computes, which an iterative method computes to some tolerance only. Where `solve` is
+proved to be a direct one (`_direct.py`), the result is the solution `x` of `matvec(x) = b`: the matrix of `matvec` is
+enclosed, and so is the solution set (`_solutions.py`). Any other `solve` is a program like all others.
+
+`lu` is elimination in intervals; which row is the pivot is known only where one is larger than all others in its column
+for certain. Where it is not, what remains is that partial pivoting leaves multipliers of at most 1, and that row i of
+the upper factor is at most `2ⁱ` times the largest entry of its column (Higham, Accuracy and Stability, section 9.3).
 """
 
 import functools
@@ -18,15 +20,26 @@ from jax.extend.core import Literal, Primitive, Var, primitives
 
 from ..._compat import closed
 from .. import _arithmetic as ia
-from .._interpret import Interpreter, point
+from .._direct import is_direct
+from .._interpret import Interpreter, Node, point
 from .._interval import Interval
 from .._ranks import is_exact, winners
-from .._registry import UnsupportedPrimitiveError, definteger, defrule
+from .._registry import UnsupportedPrimitiveError, definteger, defrule, defstructured
 from .._rounding import unbounded_if_nan
 from .._solutions import meet, solution, symmetric
 
 
-def _linear_solve(_: Primitive, *operands: Any, const_lengths: Any, jaxprs: Any, **params: Any) -> list[Interval]:
+def _linear_solve(walk: Interpreter, inputs: list[Node], params: dict[str, Any], avals: list[Any]) -> list[Node]:
+    lengths, jaxprs = params["const_lengths"], params["jaxprs"]
+    solve = closed(jaxprs.solve)
+    if not is_direct(inputs, params):
+        start = lengths.matvec + lengths.vecmat
+        end = sum(lengths)
+        return walk.run(solve.jaxpr, solve.consts, [*inputs[start : start + lengths.solve], *inputs[end:]])
+    return walk.apply(_solution_set, primitives.linear_solve_p, params, inputs, avals)
+
+
+def _solution_set(*operands: Any, const_lengths: Any, jaxprs: Any, **params: Any) -> list[Interval]:
     consts = list(operands[: const_lengths.matvec])
     right = list(operands[sum(const_lengths) :])
     if not all(isinstance(b, Interval) and jnp.issubdtype(b.dtype, jnp.floating) for b in right):
@@ -118,9 +131,7 @@ def _constant(matvec: Any, consts: list[Any], names: list[Var], var: Any) -> Int
     return value if isinstance(value, Interval) else point(value)
 
 
-defrule(primitives.linear_solve_p, _linear_solve)
-# The permutation that its `solve` uses may be undecided; its `matvec` does not ask.
-definteger(primitives.linear_solve_p, _linear_solve)
+defstructured(primitives.linear_solve_p, _linear_solve)
 
 
 def _rows(x: Array, first: Array, second: Array) -> Array:
