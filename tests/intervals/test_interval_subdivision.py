@@ -138,3 +138,46 @@ def test_many_inputs_that_act_through_few_directions():
     slopes = np.asarray(jax.vmap(jax.grad(ridge))(jnp.asarray(x)))
     assert np.all(np.asarray(found.range.lower) <= slopes.min(0))
     assert np.all(slopes.max(0) <= np.asarray(found.range.upper))
+
+
+PARTLY = Interval([-1.0, 0.5], [1.0, 1.0])
+
+# Each is undefined on a part of the box, or on all of it.
+UNDEFINED = {
+    "everywhere": lambda x: jnp.sqrt(-1.0 - x[0] ** 2),
+    "units of zero": lambda x: jnp.tanh((x[0] - 2.0) / jnp.zeros(())),
+    "on a half": lambda x: jnp.log(x[0]) + x[1],
+    "in one entry": lambda x: jnp.stack([jnp.sqrt(x[0]), x[1]]),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "domain"), [*((name, "interval") for name in UNDEFINED), ("in one entry", "affine-32")]
+)
+def test_nothing_is_proved_of_a_function_that_is_not_defined(name, domain):
+    found = enclose_range(UNDEFINED[name], PARTLY, seconds=60.0, domain=domain, boxes_at_once=8)
+    assert found.range.is_entire.all()
+    assert found.finished  # cutting would not help
+
+
+def test_what_lies_outside_of_the_region_need_not_be_defined():
+    found = enclose_range(
+        lambda x: jnp.sqrt(x[0] + x[1] - 0.5),
+        PARTLY,
+        inside=lambda x: x[0] >= 0.0,
+        seconds=60.0,
+        tolerance=0.05,
+        domain="interval",
+        boxes_at_once=16,
+    )
+    assert found.finished
+    assert -1e-6 <= found.range.lower <= 0
+    assert math.sqrt(1.5) <= found.range.upper < 1.3
+    # An entropy is not defined at one end of its box, which is no part of positive width.
+    entropy = enclose_range(lambda x: x[0] * jnp.log(x[0]), Interval([0.0], [1.0]), seconds=0.5, domain="interval")
+    assert entropy.range.upper < 0.1
+    # A predicate that is undefined says nothing, so the region is taken to be the whole box.
+    unknown = enclose_range(
+        lambda x: x[0], PARTLY, inside=lambda x: ~(jnp.log(x[0] - 2.0) > 0), seconds=1.0, domain="interval"
+    )
+    assert unknown.range.contains(jnp.asarray([-1.0, 1.0])).all()

@@ -4,6 +4,9 @@ The derivative of `f` by JAX is a program like any other, and the natural interv
 the derivative over the box. Matrices of derivatives are products with unit vectors, all in one pass: a batch of
 cotangents or tangents of one enclosed program.
 
+A derivative may look defined where the function is not: that of `log x` is `1/x` for negative x, too. So the function
+is enclosed along with its derivative, and where it is nowhere defined, nothing is said of either.
+
 Reference: A. Griewank, A. Walther, Evaluating Derivatives, 2nd ed., 2008, chapter 3; V. Vassiliadis et al., Towards
 automatic significance analysis for approximate computing, CGO 2016 (interval adjoints).
 """
@@ -18,7 +21,7 @@ import numpy as np
 from jax import Array
 
 from ._arguments import check_argnums, check_arithmetic, check_function, differentiated, direction_like
-from ._inclusion import inclusion
+from ._inclusion import total_inclusion
 from ._interval import Interval
 from ._program import Program, replaced, trace
 
@@ -58,7 +61,14 @@ def interval_grad(
     >>> slope.contains(jnp.asarray([3.0, 12.0])).tolist()
     [True, True]
     """
-    return _gradient("interval_grad", jax.grad, f, argnums, has_aux, rounding, domain)
+    both = _value_and_grad("interval_grad", f, argnums, has_aux, rounding, domain)
+
+    @functools.wraps(f, updated=())
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        value, slope = both(*args, **kwargs)
+        return (slope, value[1]) if has_aux else slope
+
+    return gradient
 
 
 def interval_value_and_grad(
@@ -73,11 +83,11 @@ def interval_value_and_grad(
 
     Arguments, results and errors are those of `interval_grad`; the structure is that of `jax.value_and_grad`.
     """
-    return _gradient("interval_value_and_grad", jax.value_and_grad, f, argnums, has_aux, rounding, domain)
+    return _value_and_grad("interval_value_and_grad", f, argnums, has_aux, rounding, domain)
 
 
-def _gradient(
-    caller: str, transform: Any, f: Callable[..., Any], argnums: Any, has_aux: bool, rounding: str, domain: str
+def _value_and_grad(
+    caller: str, f: Callable[..., Any], argnums: Any, has_aux: bool, rounding: str, domain: str
 ) -> Callable[..., Any]:
     check_function(caller, f)
     check_arithmetic(caller, rounding, domain)
@@ -90,7 +100,7 @@ def _gradient(
         check_scalar(caller, result[0] if has_aux else result)
         return result
 
-    enclosed = inclusion(transform(scalar, which, has_aux), rounding=rounding, domain=domain)
+    enclosed = total_inclusion(jax.value_and_grad(scalar, which, has_aux), rounding=rounding, domain=domain)
 
     @functools.wraps(f, updated=())
     def gradient(*args: Any, **kwargs: Any) -> Any:
@@ -168,7 +178,7 @@ def interval_vjp(
         return values, adjoints if isinstance(argnums, Sequence) else adjoints[0]
 
     check_arithmetic(caller, rounding, domain)
-    enclosed = inclusion(pull, rounding=rounding, domain=domain)
+    enclosed = total_inclusion(pull, rounding=rounding, domain=domain)
 
     @functools.wraps(f, updated=())
     def vjp(*args_and_cotangent: Any, **kwargs: Any) -> Any:
@@ -243,11 +253,17 @@ def interval_hvp(
             check_scalar("interval_hvp", value)
             return value
 
-        slope = jax.grad(scalar, tuple(range(len(primals))))
-        product = jax.jvp(slope, tuple(primals), tuple(tangents))[1]
-        return product if isinstance(argnums, Sequence) else product[0]
+        both = jax.value_and_grad(scalar, tuple(range(len(primals))))
+        (value, _), (_, product) = jax.jvp(both, tuple(primals), tuple(tangents))
+        return value, product if isinstance(argnums, Sequence) else product[0]
 
-    return _along("interval_hvp", "v", push, f, argnums, rounding, domain)
+    along = _along("interval_hvp", "v", push, f, argnums, rounding, domain)
+
+    @functools.wraps(f, updated=())
+    def product(*args_and_direction: Any, **kwargs: Any) -> Any:
+        return along(*args_and_direction, **kwargs)[1]
+
+    return product
 
 
 def _along(
@@ -266,7 +282,7 @@ def _along(
 
         return push(of, [args[i] for i in positions], tangents)
 
-    enclosed = inclusion(pushed, rounding=rounding, domain=domain)
+    enclosed = total_inclusion(pushed, rounding=rounding, domain=domain)
 
     @functools.wraps(f, updated=())
     def along(*args_and_direction: Any, **kwargs: Any) -> Any:
@@ -381,11 +397,12 @@ def interval_hessian(
 
         def slope(*leaves: Any) -> list[Array]:
             chosen = [leaves[p] for p in positions]
-            gradient = jax.grad(lambda *c: program.of(positions, leaves)(*c)[0], tuple(range(len(positions))))
-            return list(gradient(*chosen))
+            both = jax.value_and_grad(lambda *c: program.of(positions, leaves)(*c)[0], tuple(range(len(positions))))
+            value, gradient = both(*chosen)
+            return [*gradient, value]
 
         derivative = trace(slope, program.leaves, {})
-        blocks = jacobian_blocks(derivative, positions, "forward", rounding, domain)
+        *blocks, _ = jacobian_blocks(derivative, positions, "forward", rounding, domain)
         return _like_arguments(args, several, argnums, [_like_arguments(args, several, argnums, row) for row in blocks])
 
     @functools.wraps(f, updated=())
@@ -415,16 +432,17 @@ def jacobian_blocks(
     ins = [program.closed.in_avals[p] for p in positions]
 
     def pull(directions: Any, leaves: Any) -> Any:
-        _, pullback = jax.vjp(program.of(positions, leaves), *(leaves[p] for p in positions))
-        return list(pullback(directions))
+        values, pullback = jax.vjp(program.of(positions, leaves), *(leaves[p] for p in positions))
+        return values, list(pullback(directions))
 
     def push(directions: Any, leaves: Any) -> Any:
         of, chosen = program.of(positions, leaves), [leaves[p] for p in positions]
-        return jax.jvp(of, tuple(chosen), tuple(directions))[1]
+        return jax.jvp(of, tuple(chosen), tuple(directions))
 
-    product = inclusion(pull if mode == "reverse" else push, rounding=rounding, domain=domain)
+    product = total_inclusion(pull if mode == "reverse" else push, rounding=rounding, domain=domain)
     rows, columns = (outs, ins) if mode == "reverse" else (ins, outs)
-    batch = jax.vmap(product, in_axes=(0, None))(unit_directions(rows), program.leaves)
+    # The values are wanted for one thing: where one is nowhere defined, the derivatives are unbounded.
+    _, batch = jax.vmap(product, in_axes=(0, None))(unit_directions(rows), program.leaves)
     # Of a part of the batch and a result, `row.shape + column.shape`; forward it is the transpose that is wanted.
     ends = np.cumsum([0, *(row.size for row in rows)])
 

@@ -66,6 +66,14 @@ def hull(x: Interval, y: Interval) -> Interval:
     return Interval._make(jnp.minimum(x.lower, y.lower), jnp.maximum(x.upper, y.upper))
 
 
+def limits(dtype: Any) -> tuple[Array, Array]:
+    """The least and the largest number of a format."""
+    if jnp.issubdtype(dtype, jnp.floating):
+        return jnp.asarray(-jnp.inf, dtype), jnp.asarray(jnp.inf, dtype)
+    info = jnp.iinfo(dtype)
+    return jnp.asarray(info.min, dtype), jnp.asarray(info.max, dtype)
+
+
 def neg(x: Interval) -> Interval:
     """`−x`, exact."""
     if is_point(x):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ._arguments import check_arguments, check_arithmetic, check_function
+from ._arithmetic import limits
 from ._decoration import UNBOUNDED, UNDEFINED, Decoration
 from ._dependence import MARK
 from ._interpret import Interpreter, Node, clean, empty_where, is_float, is_key
@@ -72,7 +73,24 @@ def inclusion(
     """
     check_function("inclusion", f)
     check_arithmetic("inclusion", rounding, domain)
+    return _extension(f, rounding=rounding, domain=domain, decorated=decorated, total=False)
 
+
+def total_inclusion(
+    f: Callable[..., Any], *, rounding: str = "outward", domain: str = "interval"
+) -> Callable[..., Any]:
+    """The extension of a function that ought to be defined on the whole box.
+
+    Every statement holds for all members of the empty set, so that an empty enclosure would pass for a proof of
+    anything. Here all results are unbounded if an entry of one of them is nowhere defined on the box. They are empty
+    for an empty box alone.
+    """
+    return _extension(f, rounding=rounding, domain=domain, decorated=False, total=True)
+
+
+def _extension(
+    f: Callable[..., Any], *, rounding: str, domain: str, decorated: bool, total: bool
+) -> Callable[..., Any]:
     @functools.wraps(f, updated=())
     def enclosed(*args: Any, **kwargs: Any) -> Any:
         closed, leaves, _, out_tree = trace(f, args, kwargs)
@@ -82,6 +100,8 @@ def inclusion(
             outputs = walk.run(closed.jaxpr, closed.consts, nodes)
             values = [walk.in_band(node) for node in outputs]
         nan = _any_nan([*closed.consts, *(x for x in leaves if not is_interval(x))])
+        if total:
+            values = _unknown_if_undefined(values)
         enclosures = jax.tree.unflatten(
             out_tree, [_finished(v, n.aval, nan, nothing) for v, n in zip(values, outputs, strict=True)]
         )
@@ -138,6 +158,26 @@ def _finished(value: Any, aval: Any, nan: Any, nothing: Any) -> Any:
         lower, upper = jnp.where(nan, -jnp.inf, lower), jnp.where(nan, jnp.inf, upper)
         value = Interval._make(jnp.broadcast_to(lower, aval.shape), jnp.broadcast_to(upper, aval.shape))
     return value if nothing is None else empty_where(nothing, value)
+
+
+def _unknown_if_undefined(values: list[Any]) -> list[Any]:
+    """All that the values may be, if an entry of one of them is known to be nothing."""
+    nowhere = jnp.zeros((), bool)
+    for value in values:
+        if isinstance(value, Ternary):
+            nowhere |= ~(value.can_be_true | value.can_be_false).all()
+        elif isinstance(value, Interval):
+            nowhere |= (value.lower > value.upper).any()
+
+    def unknown(value: Any) -> Any:
+        if isinstance(value, Ternary):
+            return Ternary(value.can_be_true | nowhere, value.can_be_false | nowhere)
+        if not isinstance(value, Interval):
+            return value
+        least, largest = limits(value.dtype)
+        return Interval._make(jnp.where(nowhere, least, value.lower), jnp.where(nowhere, largest, value.upper))
+
+    return [unknown(value) for value in values]
 
 
 def _bounded(x: Interval) -> Any:

@@ -21,20 +21,22 @@ from jax.extend.core import jaxpr_as_fun
 
 from ._adjoints import jacobian_blocks
 from ._arguments import check_arithmetic, check_function
-from ._inclusion import inclusion
+from ._inclusion import inclusion, total_inclusion
 from ._interval import Interval
 from ._program import Program, replaced, trace
-from ._smoothness import proved_continuous, without_declared_derivatives
+from ._smoothness import differentiable, proved_continuous
 
 
-def mean_value(f: Callable[..., Any], *, rounding: str = "outward") -> Callable[..., Any]:
+def mean_value(f: Callable[..., Any], *, rounding: str = "outward", domain: str = "interval") -> Callable[..., Any]:
     """An interval extension like `inclusion`, intersected with the mean-value form and sharpened by monotonicity.
 
-    Never wider than `inclusion(f)`. It tightens where `f` is proved to be continuous and piecewise differentiable over
-    the box, and keeps the natural enclosure elsewhere: for outputs that are no floats, for unbounded boxes, and for
-    programs with steps that jump (comparisons, `floor`, `sign`), with loops other than `scan`, or with an operand that
-    comes too near to the end of a domain (`log`, `sqrt`, division). Declared derivatives (`jax.custom_jvp`,
-    `jax.custom_vjp`, `jax.lax.stop_gradient`) are not trusted: the function is differentiated step by step.
+    Never wider than `inclusion(f, domain=domain)`, except that nothing is said of any output if one of them is nowhere
+    defined on the box: all are unbounded then. It tightens where `f` is proved to be continuous over the box with a
+    derivative that bounds its slopes, and keeps the natural enclosure elsewhere: for outputs that are no floats, for
+    unbounded boxes, and for programs with steps that jump (comparisons, `floor`, `sign`), with loops other than `scan`,
+    or with an operand that comes too near to the end of a domain (`log`, `sqrt`, division). Declared derivatives
+    (`jax.custom_jvp`, `jax.custom_vjp`, `jax.lax.stop_gradient`) are not trusted: the function is differentiated step
+    by step.
 
     For m outputs the cost is that of the natural enclosure, the interval Jacobian, and 4·m enclosures more. It is meant
     for few outputs and for boxes that are not large: `mean_value(jax.grad(f))` encloses a gradient.
@@ -42,13 +44,14 @@ def mean_value(f: Callable[..., Any], *, rounding: str = "outward") -> Callable[
     Args:
         f: A function that JAX can trace and differentiate, of pytrees of arrays.
         rounding: As in `inclusion`.
+        domain: As in `inclusion`, for values and derivatives.
 
     Returns:
         A function of the same arguments and results as `inclusion(f)`. May be transformed by `jax.jit` and `jax.vmap`.
 
     Raises:
         TypeError: `f` is not callable; when called, as `inclusion`.
-        ValueError: `rounding` is unknown.
+        ValueError: `rounding` or `domain` is unknown.
         UnsupportedPrimitiveError: when called, if `f` uses an operation that has no interval rule, or its derivative
             does where it is needed.
 
@@ -59,12 +62,13 @@ def mean_value(f: Callable[..., Any], *, rounding: str = "outward") -> Callable[
     True
     """
     check_function("mean_value", f)
-    check_arithmetic("mean_value", rounding)
+    check_arithmetic("mean_value", rounding, domain)
+    arithmetic: dict[str, Any] = {"rounding": rounding, "domain": domain}
 
     @jax.jit
     def enclosed(args: tuple, kwargs: dict[str, Any]) -> Any:
         program = trace(f, args, kwargs)
-        return jax.tree.unflatten(program.out_tree, _enclose(program, rounding))
+        return jax.tree.unflatten(program.out_tree, _enclose(program, arithmetic))
 
     @functools.wraps(f, updated=())
     def sharpened(*args: Any, **kwargs: Any) -> Any:
@@ -73,22 +77,24 @@ def mean_value(f: Callable[..., Any], *, rounding: str = "outward") -> Callable[
     return sharpened
 
 
-def _enclose(program: Program, rounding: str) -> list[Any]:
-    natural = inclusion(jaxpr_as_fun(program.closed), rounding=rounding)(*program.leaves)
+def _enclose(program: Program, arithmetic: dict[str, Any]) -> list[Any]:
+    natural = total_inclusion(jaxpr_as_fun(program.closed), **arithmetic)(*program.leaves)
     inputs = [p for p, x in enumerate(program.leaves) if isinstance(x, Interval) and _is_float(x)]
     outputs = [k for k, aval in enumerate(program.closed.out_avals) if _is_float(aval) and aval.size]
-    proved = proved_continuous(program, rounding) if inputs and outputs else None
+    proved = proved_continuous(program, arithmetic) if inputs and outputs else None
     if proved is None:
         return natural
     box = [program.leaves[p] for p in inputs]
     proper = functools.reduce(jnp.logical_and, [_is_bounded(x) for x in box])
-    lows, upps = _sharp_bounds(without_declared_derivatives(program), inputs, outputs, rounding)
+    replayed = program._replace(closed=differentiable(program.closed))
+    lows, upps = _sharp_bounds(replayed, inputs, outputs, arithmetic)
     results = list(natural)
     for k, low, upp in zip(outputs, lows, upps, strict=True):
-        x, known = natural[k], proved[k] & proper
-        results[k] = Interval._make(
-            jnp.where(known, jnp.maximum(x.lower, low), x.lower), jnp.where(known, jnp.minimum(x.upper, upp), x.upper)
-        )
+        x = natural[k]
+        lower, upper = jnp.maximum(x.lower, low), jnp.minimum(x.upper, upp)
+        # Rounded to nearest, the two may miss each other.
+        known = proved & proper & (lower <= upper)
+        results[k] = Interval._make(jnp.where(known, lower, x.lower), jnp.where(known, upper, x.upper))
     return results
 
 
@@ -101,13 +107,13 @@ def _is_bounded(x: Interval) -> Array:
 
 
 def _sharp_bounds(
-    program: Program, inputs: Sequence[int], outputs: Sequence[int], rounding: str
+    program: Program, inputs: Sequence[int], outputs: Sequence[int], arithmetic: dict[str, Any]
 ) -> tuple[list[Array], list[Array]]:
     """Lower and upper bounds of the float outputs, from the derivative."""
     outs = [program.closed.out_avals[k] for k in outputs]
     every = program._replace(closed=jax.make_jaxpr(_floats(program, outputs))(*program.closed.in_avals))
     sizes = sum(a.size for a in outs), sum(program.leaves[p].size for p in inputs)
-    blocks = jacobian_blocks(every, inputs, "reverse" if sizes[0] <= sizes[1] else "forward", rounding)
+    blocks = jacobian_blocks(every, inputs, "reverse" if sizes[0] <= sizes[1] else "forward", **arithmetic)
     box = [program.leaves[p] for p in inputs]
     # The derivative of every single output (first axis) by each input.
     rows = [
@@ -124,9 +130,9 @@ def _sharp_bounds(
         for j in range(len(inputs))
     ]
     values = jax.vmap(
-        inclusion(lambda b: jaxpr_as_fun(every.closed)(*replaced(every.leaves, inputs, b)), rounding=rounding)
+        inclusion(lambda b: jaxpr_as_fun(every.closed)(*replaced(every.leaves, inputs, b)), **arithmetic)
     )(batch)
-    centred = inclusion(_centred, rounding=rounding)
+    centred = inclusion(_centred, rounding=arithmetic["rounding"])
     total, ends = sizes[0], np.cumsum([0, *(a.size for a in outs)])
     lows, upps = [], []
     for k, a in enumerate(outs):

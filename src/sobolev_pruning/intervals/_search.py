@@ -2,6 +2,10 @@
 
 Cells live in arrays on the host that grow by doubling. Cutting a cell writes one half over it and appends the other.
 Cells whose bounds reach nowhere beyond what is attained are put aside: only their bounds are remembered.
+
+A cell whose enclosure is empty proves nothing: f is not defined there, though it ought to be. So its bounds are
+infinite, and where such a cell is known to hold points of the region, the search is over. A cell that is undefined in
+part has the enclosure of the rest, so cells around points where f was not a number are looked at before all others.
 """
 
 from collections.abc import Callable
@@ -12,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from ._directions import Coordinates, jacobian, midpoints
+from ._directions import Axes, Coordinates, jacobian, midpoints
 from ._inclusion import inclusion
 from ._interval import Interval
+from ._ternary import Ternary
 
 # Points that are tried before anything is cut; rounds of tries around the best, and tries around each in a round.
 _POINTS = 2048
@@ -23,6 +28,9 @@ _TRIES = 8
 
 # Points that are evaluated together.
 _AT_ONCE = 512
+
+# How large a cell around a point where f is not a number is, as a share of the box.
+_AROUND = 2.0**-10
 
 # After how many rounds all cells are looked at again, for what is attained changes.
 _REVIEW = 16
@@ -35,6 +43,7 @@ class Search:
 
     Attributes:
         count: cells enclosed so far.
+        undefined: whether f is nowhere defined on a cell of the region; nothing is said of its range then.
         least, most: of every entry, the least and largest value attained, `(q,)`.
         at_least, at_most: where, `(q, d)`.
     """
@@ -62,11 +71,15 @@ class Search:
         self._slopes = jax.jit(jax.vmap(jacobian(guide)))
         self._guided = jax.jit(jax.vmap(guide))
         self.count = 0
+        self.undefined = False
         self._rounds = 0
         self._whole = np.maximum(coordinates.upp - coordinates.low, np.finfo(coordinates.low.dtype).tiny)
+        self._strange = np.zeros((0, coordinates.box[0].size), coordinates.box[0].dtype)
         self._explore()
+        if len(self._strange):
+            self._evaluate(*self._around(self._strange))
         low, upp = self._first_cells()
-        cells = self._evaluate(low, upp)
+        *cells, _ = self._evaluate(low, upp)
         # Bounds of what has been put aside.
         q = cells[2].shape[1]
         dtype = cells[2].dtype
@@ -85,6 +98,18 @@ class Search:
                 break
             low, upp, possible = self._coordinates.contracted(*_halves(low, upp, axis, middle))
             low, upp = low[possible], upp[possible]
+        return low, upp
+
+    def _around(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Small cells around points `(n, d)`, of which the directions, if there are any, are not cut."""
+        low, upp = self._coordinates.box
+        first, last = (end[: len(end) - x.shape[1]] for end in (self._coordinates.low, self._coordinates.upp))
+        radius = _AROUND * (upp - low)
+        cells = (np.maximum(x - radius, low), np.minimum(x + radius, upp))
+        low, upp = (
+            np.concatenate([np.tile(end, (len(x), 1)), by_axis], 1)
+            for end, by_axis in zip((first, last), cells, strict=True)
+        )
         return low, upp
 
     # What is attained.
@@ -130,6 +155,8 @@ class Search:
     def _take(self, x: np.ndarray, values: np.ndarray, possible: np.ndarray) -> None:
         """Remembers the best of points `(n, d)` with values `(n, q)`."""
         usable = np.isfinite(values) & possible[:, None]
+        strange = np.isnan(values).any(1) & possible
+        self._strange = np.concatenate([self._strange, x[strange]])[: self._size]
         for sign, best, where in ((1, "least", "at_least"), (-1, "most", "at_most")):
             tried = np.where(usable, sign * values, np.inf)
             k = tried.argmin(0)
@@ -141,7 +168,10 @@ class Search:
     # What is enclosed.
 
     def _evaluate(self, low: np.ndarray, upp: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Contracted cells with their bounds and the effect of each coordinate; no bounds where nothing can be."""
+        """Contracted cells with their bounds, the effect of each coordinate, and whether f is nowhere defined.
+
+        The bounds are infinite where it is not, and empty where no point of the region can be.
+        """
         parts = [self._batch(low[k : k + self._size], upp[k : k + self._size]) for k in range(0, len(low), self._size)]
         self.count += len(low)
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
@@ -154,11 +184,18 @@ class Search:
         middle = self._coordinates.middle(low, upp)
         values, inside = map(np.asarray, self._values(jnp.asarray(middle)))
         self._take(middle[:n], values[:n], inside[:n])
-        possible = possible & np.asarray(getattr(maybe, "can_be_true", maybe))
+        if isinstance(maybe, Ternary):  # of a predicate that is nowhere defined, neither is known
+            maybe = maybe.can_be_true | ~maybe.can_be_false
+        possible = possible & np.asarray(maybe)
         lower, upper = np.asarray(enclosure.lower), np.asarray(enclosure.upper)
+        nowhere = possible & (lower > upper).any(1)
+        # Midpoints along directions may lie outside of their cells: there f says itself whether it is defined.
+        known = inside & (isinstance(self._coordinates, Axes) | np.isnan(values).any(1))
+        self.undefined |= bool((nowhere & known).any())
+        lower, upper = (np.where(nowhere[:, None], end, x) for x, end in ((lower, -np.inf), (upper, np.inf)))
         lower, upper = (np.where(possible[:, None], x, end) for x, end in ((lower, np.inf), (upper, -np.inf)))
         smear = self._effects(low, upp)
-        return low[:n], upp[:n], lower[:n], upper[:n], smear[:n]
+        return low[:n], upp[:n], lower[:n], upper[:n], smear[:n], nowhere[:n]
 
     def _effects(self, low: np.ndarray, upp: np.ndarray) -> np.ndarray:
         """How much every coordinate moves the guide within each cell, `(n, k)`."""
@@ -189,6 +226,8 @@ class Search:
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """What holds over the whole box, `(q,)` each."""
+        if self.undefined:
+            return np.full_like(self.least, -np.inf), np.full_like(self.most, np.inf)
         lower, upper = self._cells[2][: self._n], self._cells[3][: self._n]
         return np.fmin(self._aside[0], lower.min(0, initial=np.inf)), np.fmax(
             self._aside[1], upper.max(0, initial=-np.inf)
@@ -200,7 +239,9 @@ class Search:
         return float(self._beyond(lower[None], upper[None])[0])
 
     def cut(self, tolerance: float) -> bool:
-        """Cuts the cells that reach farthest; False if none does that can be cut."""
+        """Cuts the cells that reach farthest; False if none does that can be cut, or if it would be in vain."""
+        if self.undefined:
+            return False
         self._rounds += 1
         if self._rounds % _REVIEW == 0:
             self._put_aside()
@@ -223,10 +264,10 @@ class Search:
             return bool(np.any(self._cells[5][: self._n] > tolerance))
         chosen, lower, upper = chosen[wanted], lower[wanted], upper[wanted]
         halves = _halves(low[wanted], upp[wanted], axis[wanted], middle[wanted])
-        new_low, new_upp, new_lower, new_upper, smear = self._evaluate(*halves)
-        # What holds for a cell holds for its parts.
-        new_lower = np.maximum(new_lower, np.tile(lower, (2, 1)))
-        new_upper = np.minimum(new_upper, np.tile(upper, (2, 1)))
+        new_low, new_upp, new_lower, new_upper, smear, nowhere = self._evaluate(*halves)
+        # What holds for a cell holds for its parts, where f is defined.
+        new_lower = np.where(nowhere[:, None], new_lower, np.maximum(new_lower, np.tile(lower, (2, 1))))
+        new_upper = np.where(nowhere[:, None], new_upper, np.minimum(new_upper, np.tile(upper, (2, 1))))
         new = [new_low, new_upp, new_lower, new_upper, smear, self._beyond(new_lower, new_upper)]
         self._grow(len(chosen))
         for cells, values in zip(self._cells, new, strict=True):

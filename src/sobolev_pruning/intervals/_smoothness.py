@@ -1,8 +1,18 @@
-"""Where a program is known to be continuous and piecewise differentiable over a box.
+"""Where a program is known to be continuous, and where its derivative by JAX bounds its slopes.
 
 A program of continuous steps is continuous. The steps listed here are, with their derivatives, defined for all real
 numbers, or wherever an operand keeps away from some points, which is read off its enclosure. What is not listed is not
 known to be continuous.
+
+The integral of a derivative along a segment is the difference of the values at its ends if each step has a
+*conservative* derivative: at a kink, a mean of the derivatives of the pieces that meet there, by all of its operands
+together (Bolte and Pauwels). The chain rule keeps this. It does not suffer a step that gives at a kink what no mean
+of the pieces is, since a program may sit on that kink over a whole segment: `max(t, t)` does, and is right, since JAX
+gives each operand a half; `clamp(t, t, 2)` gives 0 where the slope is 1. Neither does it suffer a derivative that was
+declared, cut off, or that forgets where an index out of bounds was moved to. `differentiable` replaces those steps by
+others of the same values.
+
+Reference: J. Bolte, E. Pauwels, A mathematical model for automatic differentiation in machine learning, 2020.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,15 +21,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Primitive, primitives
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Primitive, jaxpr_as_fun, primitives
 
 from .._compat import scan_parts, since
 from ._inclusion import inclusion
 from ._interval import Interval
 from ._program import Program, body_of, replay
 
-# Continuous and piecewise differentiable everywhere, in the sense of J. Bolte, E. Pauwels, A mathematical model for
-# automatic differentiation in machine learning, 2020: at a kink, the derivative of JAX is that of one of the pieces.
+# Continuous everywhere, with a conservative derivative, after `differentiable` has replaced some of them.
 TOTAL: frozenset[Primitive] = frozenset(
     {
         lax.abs_p, lax.add_p, lax.asinh_p, lax.atan_p, lax.broadcast_in_dim_p, lax.clamp_p, lax.concatenate_p,
@@ -75,6 +84,8 @@ PARTIAL: dict[Primitive, tuple[int, Condition]] = {
 def _condition(eqn: JaxprEqn) -> tuple[int, Condition] | None:
     if eqn.primitive is lax.integer_pow_p and eqn.params["y"] < 0:
         return 0, _not_zero
+    if eqn.primitive is lax.pow_p and not _is_float(eqn.invars[1]):
+        return 0, _not_zero  # an integer power, which may be negative
     return PARTIAL.get(eqn.primitive)
 
 
@@ -93,7 +104,7 @@ def _is_continuous(eqn: JaxprEqn, depends: Sequence[bool]) -> bool:
         return not depends[0]
     if primitive is lax.gather_p:
         return not depends[1] and params["mode"] != lax.GatherScatterMode.FILL_OR_DROP
-    if primitive is lax.scan_p:
+    if primitive is primitives.scan_p:
         body = scan_parts(params).body
         return _walk(body, [True] * len(body.in_avals), partial=False) is not None
     return primitive in TOTAL or primitive in PARTIAL or primitive is lax.integer_pow_p
@@ -121,13 +132,11 @@ def _walk(closed: ClosedJaxpr, depends: Sequence[bool], partial: bool = True) ->
     return [read(atom) for atom in closed.jaxpr.outvars]
 
 
-def proved_continuous(program: Program, rounding: str) -> list[Array] | None:
-    """For every output, whether it is continuous and piecewise differentiable over the box.
-
-    Both are understood of the program without declared derivatives; its derivative is defined over the box as well.
+def proved_continuous(program: Program, arithmetic: dict[str, Any]) -> Array | None:
+    """Whether a program is continuous over the box, and `differentiable` has a conservative derivative there.
 
     Returns:
-        A boolean for every output; None where that can be told from the program alone to be false for all.
+        A boolean; None if the program alone tells that this is not known.
     """
     if _walk(program.closed, [isinstance(x, Interval) for x in program.leaves]) is None:
         return None
@@ -141,7 +150,7 @@ def proved_continuous(program: Program, rounding: str) -> list[Array] | None:
             if body is not None:
                 return replay(body, inputs, replace)
             condition = _condition(eqn)
-            if condition is not None and all(map(_is_float, eqn.invars)):
+            if condition is not None and _is_float(eqn.invars[condition[0]]):
                 found.append(inputs[condition[0]])
                 conditions.append(condition[1])
             return None
@@ -149,24 +158,45 @@ def proved_continuous(program: Program, rounding: str) -> list[Array] | None:
         replay(program.closed, leaves, replace)
         return found
 
-    enclosures = inclusion(operands, rounding=rounding)(*program.leaves)
+    enclosures = inclusion(operands, **arithmetic)(*program.leaves)
     holds = [condition(x).all() for condition, x in zip(conditions, enclosures, strict=True)]
-    everywhere = jnp.stack([jnp.asarray(True), *holds]).all()
-    return [everywhere] * len(program.closed.out_avals)
+    return jnp.stack([jnp.asarray(True), *holds]).all()
 
 
-def without_declared_derivatives(program: Program) -> Program:
-    """The same program, to be differentiated step by step.
+def differentiable(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """A program of the same values whose derivative by JAX is conservative, if its steps are those listed here.
 
-    A derivative that was declared (`custom_jvp`, `custom_vjp`) or cut off (`stop_gradient`) need not be that of the
-    function.
+    Derivatives that were declared (`custom_jvp`, `custom_vjp`) or cut off (`stop_gradient`) need not be those of the
+    function, so it is differentiated step by step, in the bodies of loops as well.
     """
 
     def replace(eqn: JaxprEqn, inputs: list[Any]) -> list[Any] | None:
-        if eqn.primitive is lax.stop_gradient_p:
+        primitive, params = eqn.primitive, eqn.params
+        if primitive is lax.stop_gradient_p:
             return inputs
+        if primitive is lax.clamp_p:
+            low, x, upp = (jnp.broadcast_to(operand, inputs[1].shape) for operand in inputs)
+            return [lax.min(lax.max(low, x), upp)]
+        if primitive is lax.gather_p and params["mode"] == lax.GatherScatterMode.PROMISE_IN_BOUNDS:
+            # A promise that is broken is clipped, which the transpose of the promise does not know.
+            return [primitive.bind(*inputs, **(params | {"mode": lax.GatherScatterMode.CLIP}))]
+        if primitive is primitives.scan_p:
+            return _scan(eqn, inputs)
         body = body_of(eqn)
         return None if body is None else replay(body, inputs, replace)
 
-    closed = jax.make_jaxpr(lambda *leaves: replay(program.closed, leaves, replace))(*program.closed.in_avals)
-    return program._replace(closed=closed)
+    return jax.make_jaxpr(lambda *leaves: replay(closed, leaves, replace))(*closed.in_avals)
+
+
+def _scan(eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
+    """A scan whose body is differentiable."""
+    body, n_consts, n_carry, length, reverse, unroll = scan_parts(eqn.params)
+    step_of = jaxpr_as_fun(differentiable(body))
+    consts, carry, xs = inputs[:n_consts], inputs[n_consts : n_consts + n_carry], inputs[n_consts + n_carry :]
+
+    def step(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
+        results = step_of(*consts, *carry, *x)
+        return results[:n_carry], results[n_carry:]
+
+    last, ys = lax.scan(step, carry, xs, length=length, reverse=reverse, unroll=unroll)
+    return [*last, *ys]

@@ -30,13 +30,13 @@ class Subdivision(NamedTuple):
 
     Attributes:
         range: Guaranteed enclosure of the range, of the shape S that the function returns; empty if the region holds no
-            point.
+            point, and unbounded if the function is found to be nowhere defined on a part of it.
         attained: The least and the largest value found at points of the region, by evaluation in floats, S: it
             guarantees nothing. Infinite, and empty, if no point of the region was found.
         lowest: Points at which the least values were found, `(*S, d)`.
         highest: Points at which the largest values were found, `(*S, d)`.
         boxes: How many boxes were enclosed.
-        finished: Whether the tolerance was reached, or there was nothing left to cut.
+        finished: Whether the tolerance was reached, or nothing was left that cutting could improve.
     """
 
     range: Interval
@@ -68,6 +68,11 @@ def enclose_range(
     """Encloses the range of a function over a box as tightly as the time allows.
 
     Where JAX sees several devices, each encloses its share of the boxes.
+
+    The function ought to be defined on the whole region. Where it is found not to be, on a box of positive width, the
+    search ends, and nothing is said of any of its entries: their ranges are unbounded. `inclusion` gives the range over
+    the part on which a function is defined. A derivative may look defined where its function is not (that of `log`):
+    enclose both together.
 
     Args:
         f: A function that JAX can trace and differentiate, of an array of shape `(d,)`; returns an array of floats.

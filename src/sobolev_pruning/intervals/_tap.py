@@ -18,7 +18,7 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxprs_in_params, primitives
 from .._compat import scan_parts
 from ._adjoints import check_floats, unit_directions
 from ._arguments import check_argnums, check_arithmetic, check_function, differentiated
-from ._inclusion import inclusion
+from ._inclusion import total_inclusion
 from ._program import Program, body_of, is_custom, is_interval, replay, source_of, trace
 
 # The line of a tap is the one that calls `tap`.
@@ -118,7 +118,7 @@ def interval_adjoints(
     """
     check_arithmetic("interval_adjoints", rounding, domain)
     return _adjoints(
-        "interval_adjoints", f, names, argnums, functools.partial(inclusion, rounding=rounding, domain=domain)
+        "interval_adjoints", f, names, argnums, functools.partial(total_inclusion, rounding=rounding, domain=domain)
     )
 
 

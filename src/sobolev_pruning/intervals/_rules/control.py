@@ -22,6 +22,7 @@ from jax import Array, lax
 from jax.extend.core import ClosedJaxpr, primitives
 
 from ..._compat import closed, scan_parts
+from .._arithmetic import limits
 from .._carried import (
     Carried,
     Traced,
@@ -42,7 +43,7 @@ from .._interpret import Interpreter, Node, empty_where
 from .._interval import Interval
 from .._registry import defstructured
 from .._ternary import Ternary
-from .piecewise import hull_of_possible, limits, possible_cases
+from .piecewise import hull_of_possible, possible_cases
 
 # Rounds that are followed one by one since the first after which a loop may have ended.
 PATIENCE = 2**14

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend.core import Primitive
 
-from .._arithmetic import as_interval, is_point
+from .._arithmetic import as_interval, is_point, limits
 from .._continuity import continuous
 from .._decoration import DISCONTINUOUS
 from .._dependence import MARK
@@ -148,14 +148,6 @@ def hull_of_possible(possible: list[Any], cases: list[Any]) -> Any:
         lower = low if lower is None else jnp.minimum(lower, low)
         upper = upp if upper is None else jnp.maximum(upper, upp)
     return Interval._make(lower, upper)
-
-
-def limits(dtype: Any) -> tuple[Array, Array]:
-    """The least and the largest number of a format."""
-    if jnp.issubdtype(dtype, jnp.floating):
-        return jnp.asarray(-jnp.inf, dtype), jnp.asarray(jnp.inf, dtype)
-    info = jnp.iinfo(dtype)
-    return jnp.asarray(info.min, dtype), jnp.asarray(info.max, dtype)
 
 
 def _select(primitive: Primitive, which: Any, *cases: Any, **params: Any) -> Any:
