@@ -1,13 +1,17 @@
 """Commands that are killed: refused without a word of what to do with the rest, and gone on with to the same result."""
 
+import json
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors import safe_open
 
 from sobolev_pruning import _work, cli
+from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate, save
 
 RNG = np.random.default_rng(0)
 A, B = RNG.uniform(-1, 1, (2, 60))
@@ -186,3 +190,42 @@ def test_a_name_near_the_limit_has_a_folder_too(run, tmp_path):
     name = "n" * 240 + ".safetensors"
     assert run(*FIT, "--steps", "1", "--output", name)[0] == 0
     assert tree(tmp_path) == [name, "t.csv"]
+
+
+SHRINK = ("shrink", "m.safetensors", "t.csv", "--values", "1e-4", "--max-trials", "3")
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A network with more nodes than the table needs; its errors are those of no training at all."""
+    network = MLP.create([2, 5, 1], activation=jnp.tanh, key=jax.random.key(0))
+    units = Normalisation.identity(2, 1)
+    surrogate = Surrogate(network, units).with_provenance(inputs="a,b", outputs="y")
+    y = np.asarray(jax.vmap(surrogate)(jnp.stack([A, B], axis=1)))[:, 0]
+    dydx = np.asarray(jax.vmap(surrogate.gradient)(jnp.stack([A, B], axis=1)))[:, 0]
+    rows = zip(A, B, y, dydx[:, 0], dydx[:, 1], strict=True)
+    (tmp_path / "t.csv").write_text("a,b,y,dy/da,dy/db\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
+    save(surrogate, tmp_path / "m.safetensors")
+
+
+def test_a_killed_search_goes_on(run, model, killed, tmp_path, capsys):
+    from sobolev_pruning.pruning._trials import Trials
+
+    killed(Trials, "repaired", 2, *SHRINK)
+    capsys.readouterr()
+    assert len(list((tmp_path / "front" / "unfinished").rglob("trial-*"))) == 1
+    status, _, err = run(*SHRINK)
+    assert status == 2
+    assert "front/unfinished holds an unfinished search; --resume goes on with it" in err
+    assert run(*SHRINK, "--resume", "--values", "1e-3")[0] == 2
+    status, out, err = run(*SHRINK, "--resume")
+    assert status == 0, err
+    assert not (tmp_path / "front" / "unfinished").exists()
+    status, whole, err = run(*SHRINK, "--output", "whole")
+    assert status == 0, err
+    assert out.split(" in ")[0] == whole.split(" in ")[0]
+    assert tree(tmp_path / "front") == tree(tmp_path / "whole")
+    for file in (tmp_path / "front").rglob("*.safetensors"):
+        assert same(file, tmp_path / "whole" / file.relative_to(tmp_path / "front"))
+    networks = [json.loads((tmp_path / name / "report.json").read_text())["networks"] for name in ("front", "whole")]
+    assert networks[0] == networks[1]

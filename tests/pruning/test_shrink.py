@@ -19,6 +19,7 @@ from sobolev_pruning.pruning import (
     shrink,
 )
 from sobolev_pruning.reference import FunctionReference, RowSplit, Samples, UniformBox
+from sobolev_pruning.sobolev import CheckpointWarning
 from sobolev_pruning.surrogate import MLP, Dense, Normalisation, Surrogate
 
 TEACHER = with_layers(([[1.0, -0.5], [0.3, 1.2]], [0.2, -0.4]), ([[1.5, -0.8]], [0.1]))
@@ -217,3 +218,72 @@ def test_is_refused(name):
 def test_other_types_are_refused(argument, match):
     with pytest.raises(TypeError, match=match):
         shrink(TEACHER, REFERENCE, **({"tolerance": TOLERANCE, "key": KEY} | argument))
+
+
+class Killed(BaseException):
+    """What a test ends a search with."""
+
+
+def killed_after(n, folder):
+    seen = []
+
+    def progress(candidate):
+        seen.append(candidate)
+        if len(seen) == n:
+            raise Killed
+
+    with pytest.raises(Killed):
+        shrink(split(TEACHER), REFERENCE, tolerance=TOLERANCE, progress=progress, checkpoints=folder, **OPTIONS)
+
+
+def leaves(candidate):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(candidate.surrogate)]
+
+
+def same(result, other):
+    assert [c.errors for c in result.trials] == [c.errors for c in other.trials]
+    assert [c.widths for c in result.front] == [c.widths for c in other.front]
+    for one, two in zip((result.smallest, *result.trials), (other.smallest, *other.trials), strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(leaves(one), leaves(two), strict=True))
+
+
+def test_a_search_that_was_killed_goes_on_after_its_last_trial(found, tmp_path, monkeypatch):
+    from sobolev_pruning.pruning._trials import Trials
+
+    whole, _ = found
+    n = len(whole.trials)
+    assert n > 1
+    killed_after(n - 1, tmp_path)
+    repaired, numbers = Trials.repaired, []
+    monkeypatch.setattr(Trials, "repaired", lambda self, s, k: (numbers.append(k), repaired(self, s, k))[1])
+    seen = []
+    options = {"tolerance": TOLERANCE, "checkpoints": tmp_path, **OPTIONS}
+    same(shrink(split(TEACHER), REFERENCE, progress=seen.append, **options), whole)
+    assert numbers == [n - 1]
+    assert len(seen) == n
+    # What has ended is read back, and a trial that is damaged or edited is repeated.
+    trial = tmp_path / "trials" / "trial-0000.safetensors"
+    trial.write_bytes(trial.read_bytes()[:-3] + b"\x00\x01\x02")
+    numbers.clear()
+    with pytest.warns(CheckpointWarning, match=r"trial-0000\.safetensors cannot be used .*repeated"):
+        same(shrink(split(TEACHER), REFERENCE, **options), whole)
+    assert numbers == [0]
+
+
+def test_another_search_is_not_gone_on_with(tmp_path):
+    killed_after(1, tmp_path)
+    options = {"tolerance": TOLERANCE, "checkpoints": tmp_path, **OPTIONS}
+    others = {
+        "key": {"key": jax.random.key(9)},
+        "tolerance": {"tolerance": Tolerance(values=1e-4)},
+        "held_out": {"held_out": 128},
+        "fine_tuning": {"fine_tuning": Refit(samples=129)},
+    }
+    for name, changed in others.items():
+        with pytest.raises(ValueError, match=rf"the unfinished search in .* is another one: it differs in {name} \("):
+            shrink(split(TEACHER), REFERENCE, **options | changed)
+    with pytest.raises(ValueError, match=r"differs in network \("):
+        shrink(TEACHER, REFERENCE, **options)
+    wider = FunctionReference(TEACHER, UniformBox(jnp.array([-2.0, -2.0]), jnp.array([2.0, 2.5])))
+    with pytest.raises(ValueError, match=r"differs in reference \("):
+        shrink(split(TEACHER), wider, **options)

@@ -43,8 +43,10 @@ def resuming(
         def called(*, resume: bool, overwrite: bool, output: Path, **given: Any) -> None:
             if folder is beside:
                 check_writable(output, "surrogate")
+            elif output.exists() and not output.is_dir():
+                raise Refused(f"{output} is a file; give a folder for the output")
             place = folder(output)
-            if resume and _has_content(output) and not unfinished(place):
+            if resume and output.is_file() and not unfinished(place):
                 raise Refused(f"{output} is there already, and no unfinished {what} that could go on")
             facts = _facts(given, files)
             try:
@@ -92,7 +94,3 @@ def within(output: Path) -> Path:
 def what_is_left(here: Work, what: str) -> str:
     """For the message of an interruption."""
     return f"{here.folder}/; the same {what} with --resume goes on from it"
-
-
-def _has_content(path: Path) -> bool:
-    return any(path.iterdir()) if path.is_dir() else path.exists()

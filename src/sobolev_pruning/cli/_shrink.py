@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .._work import Work
 from ._columns import Columns, Table, in_words_of_the_command, with_columns
 from ._ending import Refused, interruptible
 from ._precision import enable_double_precision
@@ -19,16 +20,19 @@ from ._pruning import (
     in_words_of_pruning,
     read_model_and_table,
 )
+from ._resuming import resuming, what_is_left, within
 from ._storing import check_keeps, check_onnx, show_and_store
 from ._table import judgement, warnings_as_lines
 from ._terminal import terminal
 
 
 @with_columns
+@resuming("search", within, "model", "table")
 def shrink(
     model: Model,
     table: Table,
     columns: Columns,
+    here: Work,
     values: Annotated[float | None, typer.Option("--values", metavar="E", help="Largest 1 − R² of the values.")] = None,
     gradients: Annotated[
         float | None, typer.Option("--gradients", metavar="E", help="Largest 1 − R² of the gradients.")
@@ -79,7 +83,7 @@ def shrink(
         def tell(candidate: Candidate) -> None:
             console.print(candidate_line(candidate, tolerance), soft_wrap=True)
 
-        with interruptible(output, Silent(), lambda: "nothing"), warnings_as_lines(console):
+        with interruptible(output, Silent(), lambda: what_is_left(here, "search")), warnings_as_lines(console):
             if rows.unsure is not None:
                 warnings.warn(rows.unsure, stacklevel=1)
             result = search(
@@ -92,6 +96,7 @@ def shrink(
                 max_trials=max_trials,
                 seconds=seconds,
                 progress=tell,
+                checkpoints=here.folder / "checkpoints",
             )
         judging = rows.held_out if result.rows is None or result.rows.unseen is None else result.rows.unseen
         judged = judgement(result.smallest.surrogate, judging, names, sure=rows.unsure is None)

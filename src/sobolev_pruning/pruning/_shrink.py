@@ -1,15 +1,19 @@
 """The search for the smallest network that is still right, in its values and its sensitivities."""
 
+import contextlib
 import itertools
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import final
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from .._work import work
 from ..reference import AbstractReferenceModel, Samples
 from ..surrogate import MLP, Surrogate
 from ._compensation import LeastSquares
@@ -18,6 +22,7 @@ from ._dense import choose_layers, prune
 from ._fine_tuning import FineTuning
 from ._iterative import check_floor
 from ._ranking import Ranking
+from ._recorded import RecordedTrials, facts_of_search
 from ._rows import JudgingRows
 from ._told import told_on_a_terminal
 from ._tolerance import SurrogateErrors, Tolerance, in_precision_of
@@ -88,6 +93,7 @@ def shrink(
     max_trials: int = 100,
     seconds: float | None = None,
     progress: Callable[[Candidate], None] | None = None,
+    checkpoints: str | os.PathLike | None = None,
 ) -> ShrinkResult:
     """Find the smallest network, in width and depth, whose values and sensitivities stay within a tolerance.
 
@@ -123,13 +129,15 @@ def shrink(
         seconds: no further trial begins after them; None for no limit.
         progress: called with every network after its fine-tuning. By default a line for each is printed where standard
             error is a terminal, and nothing elsewhere or with `Silent()`.
+        checkpoints: folder for this search alone, where every trial is kept. The same call goes on after the last of
+            them, and ends with the same networks as one that was never interrupted; another search is refused.
 
     Returns:
         The smallest network within the tolerance, and all others on the Pareto front of parameters against errors.
 
     Raises:
         ValueError: the given network misses the tolerance, and by how much; the tolerance bounds what has no labels; a
-            floor above the width of a layer; or a number out of range.
+            floor above the width of a layer; a number out of range; or checkpoints of another search.
     """
     if max_trials < 1:
         raise ValueError(f"`max_trials` is {max_trials}; it must be at least 1.")
@@ -139,11 +147,22 @@ def shrink(
     trials = Trials(network, reference, tolerance, fine_tuning, criterion, held_out=held_out, key=key)
     check_floor(floor, trials.original.widths[1:-1])
     progress = told_on_a_terminal(tolerance) if progress is None else progress
-    search = _Search(
-        trials, floor, lambda n: n < max_trials and (seconds is None or time.perf_counter() - begin < seconds), progress
-    )
-    search.climb()
-    search.descend()
+
+    def may_go_on(n: int) -> bool:
+        return n < max_trials and (seconds is None or time.perf_counter() - begin < seconds)
+
+    with contextlib.ExitStack() as until_the_end:
+        folder = None
+        if checkpoints is not None:
+            others = {"tolerance": tolerance, "floor": floor, "held_out": held_out}
+            others |= {"criterion": criterion, "fine_tuning": fine_tuning}
+            facts = facts_of_search(trials.original.surrogate, reference, key, others)
+            here = work(Path(checkpoints), "search", facts, resume=True, overwrite=False)
+            folder = until_the_end.enter_context(here).folder / "trials"
+        recorded = RecordedTrials(folder, trials.original.surrogate.network.activation)
+        search = _Search(trials, floor, may_go_on, progress, recorded)
+        search.climb()
+        search.descend()
     return ShrinkResult(search.best, trials.original, tuple(search.tried), not search.was_cut_short, trials.rows)
 
 
@@ -159,11 +178,13 @@ class _Search:
         floor: int,
         may_go_on: Callable[[int], bool],
         progress: Callable[[Candidate], None] | None,
+        recorded: RecordedTrials,
     ) -> None:
         self.best = trials.original
         self.tried: list[Candidate] = []
         self.was_cut_short = False
         self._trials, self._floor, self._may_go_on, self._progress = trials, floor, may_go_on, progress
+        self._recorded = recorded
         self._failed: list[_Widths] = []
         self._rankings: dict[int, Ranking] = {}
 
@@ -215,7 +236,10 @@ class _Search:
             self.was_cut_short = True
             return False
         number = len(self.tried)
-        candidate = self._trials.repaired(self._start(hidden, parent), number)
+        candidate = self._recorded.read(number, hidden)
+        if candidate is None:
+            candidate = self._trials.repaired(self._start(hidden, parent), number)
+            self._recorded.write(number, hidden, candidate)
         self.tried.append(candidate)
         if self._progress is not None:
             self._progress(candidate)

@@ -5,6 +5,7 @@ from ._conversion import check_finite, check_network, check_surrogate, is_define
 from ._guarded import GuardedSurrogate, Outside, OutsideRegionError, OutsideRegionWarning
 from ._mlp import MLP, Dense
 from ._normalisation import Normalisation
+from ._records import load_record, save_record
 from ._storage import SurrogateChangedError, load, load_certificate, save, store_certificate
 from ._surrogate import Surrogate
 
@@ -30,6 +31,8 @@ __all__ = [
     "is_defined_everywhere",
     "load",
     "load_certificate",
+    "load_record",
     "save",
+    "save_record",
     "store_certificate",
 ]

@@ -1,0 +1,49 @@
+"""Surrogates on the way: stored with what a run that was killed must know of them, and believed only if whole."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Array
+
+from .._digest import digest
+from ._storage import load, save
+from ._surrogate import Surrogate
+
+_FACTS, _DIGEST = "record", "record_digest"
+
+
+def save_record(path: Path, surrogate: Surrogate, facts: Mapping[str, Any]) -> None:
+    """Store a surrogate with facts about it, under one digest.
+
+    Args:
+        path: of the file; its folder must exist.
+        surrogate: to store.
+        facts: what JSON can hold; floating-point numbers are read back to the bit.
+    """
+    text = json.dumps(facts)
+    save(surrogate.with_provenance(**{_FACTS: text, _DIGEST: _digest(surrogate, text)}), path)
+
+
+def load_record(path: Path, activation: Callable[[Array], Array]) -> tuple[Surrogate, dict[str, Any]]:
+    """Read what `save_record` wrote.
+
+    Args:
+        path: of the file.
+        activation: of the network.
+
+    Raises:
+        ValueError: the file is damaged, was edited, or is none that `save_record` wrote.
+    """
+    stored = load(path, activation=activation)
+    provenance = dict(stored.provenance)
+    text, written = provenance.pop(_FACTS, ""), provenance.pop(_DIGEST, "")
+    surrogate = Surrogate(stored.network, stored.normalisation, tuple(provenance.items()))
+    if written != _digest(surrogate, text):
+        raise ValueError(f"{path}: what it holds is not what was written.")
+    return surrogate, json.loads(text)
+
+
+def _digest(surrogate: Surrogate, text: str) -> str:
+    return digest((surrogate.network, surrogate.normalisation), json.dumps([text, surrogate.provenance]))
