@@ -8,12 +8,13 @@ without a lock was left by a process that died; the next write into that folder 
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 try:
@@ -26,6 +27,8 @@ _LONGEST_STEM = 100
 
 # Short, whatever the target is called, since the target's own name may be as long as the file system allows.
 _PREFIX, _DRAFT, _COMPLETE = ".sobolev-pruning-", ".tmp", ".complete"
+# Names of the files that go when those beside it take their places.
+_OBSOLETE = ".obsolete.json"
 
 # Drafts of this process that are not finished, for `remove_drafts`.
 _begun: set[Path] = set()
@@ -90,6 +93,57 @@ def folder_whole(path: str | os.PathLike) -> Iterator[Path]:
         _sync(draft)
         os.replace(draft, path)
         _sync(path.parent)
+
+
+@contextlib.contextmanager
+def files_together(folder: Path, replaced: Callable[[Path], Iterable[Path]]) -> Iterator[Path]:
+    """A draft to fill with files that take their places in a folder together, instead of others.
+
+    No file system replaces several files in one step. The complete draft is therefore renamed first, to
+    `.sobolev-pruning-….complete`, with a list of what it replaces; from then on all new files are there, and what a
+    crash interrupts is brought to its end by the next call, or by `finish_together`.
+
+    Args:
+        folder: where the files belong, below it as they lie in the draft; it is made if it is missing.
+        replaced: which files of the folder go.
+
+    Yields:
+        The draft.
+
+    Raises:
+        OSError: the files cannot be written; unless they were complete already, all is as it was.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    finish_together(folder)
+    old = {os.path.relpath(path, folder) for path in replaced(folder)}
+    with _drafted(folder, folder=True) as (_, draft):
+        yield draft
+        new = {os.path.relpath(path, draft) for path in draft.rglob("*") if path.is_file()}
+        write_whole(draft / _OBSOLETE, json.dumps(sorted(old - new)).encode())
+        for path in draft.rglob("*"):
+            _sync(path)
+        _sync(draft)
+        for name in new:  # what needs room comes before the old files go
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        os.rename(draft, draft.with_suffix(_COMPLETE))
+        _sync(folder)
+    finish_together(folder)
+
+
+def finish_together(folder: Path) -> None:
+    """Put in place what `files_together` had complete when its process died."""
+    for complete in [path for path in folder.glob(f"{_PREFIX}*{_COMPLETE}") if path.is_dir()]:
+        obsolete = complete / _OBSOLETE
+        if obsolete.exists():  # it goes when all is in place
+            for name in json.loads(obsolete.read_bytes()):
+                (folder / name).unlink(missing_ok=True)
+            new = [path.relative_to(complete) for path in complete.rglob("*") if path.is_file() and path != obsolete]
+            for name in new:
+                os.replace(complete / name, folder / name)
+            for path in {folder, *((folder / name).parent for name in new)}:
+                _sync(path)
+            obsolete.unlink()
+        shutil.rmtree(complete)
 
 
 def check_can_write(path: str | os.PathLike) -> None:
@@ -209,17 +263,18 @@ def _overwrite(target: Path, data: bytes, draft: Path) -> None:
     """Write into a file that is there, with its new content complete beside it meanwhile."""
     with target.open("r+b") as stream:
         size = stream.seek(0, os.SEEK_END)
+        complete = draft.with_suffix(_COMPLETE)
+        os.rename(draft, complete)
         try:
+            _sync(target.parent)
             # What needs more room comes first, as long as nothing of the old content is lost.
             stream.write(data[size:])
             stream.flush()
             os.fsync(stream.fileno())
         except OSError:
             stream.truncate(size)
+            complete.unlink()
             raise
-        complete = draft.with_suffix(_COMPLETE)
-        os.rename(draft, complete)
-        _sync(target.parent)
         try:
             stream.seek(0)
             stream.write(data[:size])
@@ -241,8 +296,10 @@ def _drafted(parent: Path, *, mode: int = 0o600, folder: bool = False) -> Iterat
     try:
         yield file, draft
     finally:
-        _remove(draft)
-        os.close(file)
+        try:
+            _remove(draft)
+        finally:
+            os.close(file)
 
 
 def _new_draft(parent: Path, mode: int, folder: bool) -> tuple[int, Path]:

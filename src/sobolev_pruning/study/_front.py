@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from .._files import short_stem, write_whole
+from .._files import files_together, finish_together, short_stem, write_whole
 from ..exchange import export_onnx
 from ..pruning import Candidate, ShrinkResult, Tolerance
 from ..surrogate import Surrogate, save
@@ -41,6 +41,7 @@ def check_front_folder(path: str | os.PathLike, *, overwrite: bool = False) -> N
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path} is a file; give a folder for the output.")
+    finish_together(path)
     earlier = files_of_front(path)
     if earlier and not overwrite:
         raise RunExistsError(f"{path} already holds {earlier[0].name}; give another folder, or --overwrite.")
@@ -94,7 +95,8 @@ def write_front(
 ) -> dict[str, Any]:
     """Write all surrogates of the front, the smallest one, the numbers, the picture and the page.
 
-    An earlier front in the folder is removed first. Every file appears whole or not at all, `report.html` last.
+    They replace an earlier front in the folder together: a crash leaves the old front, or the new one, of which files
+    may then still lie in a hidden folder until the next call puts them in place.
 
     Args:
         result: of `shrink`.
@@ -106,10 +108,12 @@ def write_front(
     Returns:
         What `report.json` holds.
     """
-    path = Path(path)
-    for file in files_of_front(path):
-        file.unlink()
-    (path / _FOLDER).mkdir(parents=True, exist_ok=True)
+    with files_together(Path(path), files_of_front) as draft:
+        return _write_files(result, tolerance, seconds, draft, onnx)
+
+
+def _write_files(result: ShrinkResult, tolerance: Tolerance, seconds: float, path: Path, onnx: bool) -> dict[str, Any]:
+    (path / _FOLDER).mkdir()
     summary = front_summary(result, tolerance, seconds)
     used: set[str] = set()
     for candidate, network in zip((result.original, *result.trials), summary["networks"], strict=True):

@@ -1,8 +1,8 @@
 """Samples on disk as the reference model, for data that outgrow memory."""
 
+import contextlib
 import dataclasses
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, final
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ..._files import folder_whole
 from ..._reading import reading
 from .._cast import cast
 from .._directions import AbstractDirections
@@ -74,14 +75,8 @@ class MappedDataSet(AbstractReferenceModel):
         folder = Path(folder)
         if folder.exists():
             raise FileExistsError(f"{folder} exists; give a folder that does not, or remove it.")
-        draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-        draft.mkdir(parents=True)
-        try:
+        with folder_whole(folder) as draft:
             _write(draft, chunks)
-            os.replace(draft, folder)
-        except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise
         return cls(folder)
 
     @property
@@ -192,7 +187,7 @@ def _write(folder: Path, chunks: Iterable[Samples]) -> None:
     lengths: dict[str, int] = {}
     unweighted: set[str] = set()
     n = 0
-    try:
+    with contextlib.ExitStack() as opened:
         for samples in chunks:
             if samples.n == 0:
                 continue
@@ -202,7 +197,7 @@ def _write(folder: Path, chunks: Iterable[Samples]) -> None:
             if n == 0:
                 described = found
                 for name, (dtype, shape) in described.items():
-                    files[name] = (folder / f"{name}.npy").open("wb")
+                    files[name] = opened.enter_context((folder / f"{name}.npy").open("wb"))
                     lengths[name] = _write_header(files[name], 0, dtype, shape)
                 unweighted = {name for name in described if name.startswith("weights.")}
             elif found != described:
@@ -224,9 +219,6 @@ def _write(folder: Path, chunks: Iterable[Samples]) -> None:
             unweighted -= {"weights.y"}
         if unweighted:
             raise ValueError(f"`{min(unweighted)}` is zero in all {n} samples, which leaves no label to learn from.")
-    finally:
-        for file in files.values():
-            file.close()
 
 
 def _write_header(file: BinaryIO, n: int, dtype: np.dtype, shape: tuple[int, ...]) -> int:
