@@ -116,6 +116,18 @@ def test_noise_of_single_paths_is_no_contradiction_at_length(payoff, d, n, seeds
         assert messages(*one_path(d, n, seed, payoff)) == ()
 
 
+@pytest.mark.parametrize("noise", [0.3, 1.0, 3.0])
+def test_noise_of_the_derivatives_alone_is_no_contradiction(noise):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        x = rng.uniform(-1, 1, (80, 2))
+        y, slope = np.sin(x @ [1.0, 0.5]), np.cos(x @ [1.0, 0.5])[:, None] * [1.0, 0.5]
+        labels = slope + noise * slope.std(0) * rng.normal(size=x.shape)
+        assert messages(x, y[:, None], labels[:, None]) == ()
+        if noise < 3:
+            assert "multiplied by -" in messages(x, y[:, None], -labels[:, None])[0]
+
+
 RNG = np.random.default_rng(1)
 X = RNG.uniform(-1, 1, (200, 2))
 Y = np.stack([np.sin(2 * X[:, 0]) + X[:, 1] ** 2, X[:, 0] * X[:, 1] + 3 * X[:, 1]], 1)

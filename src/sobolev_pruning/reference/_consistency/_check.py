@@ -167,7 +167,7 @@ def _of_factors(output: str, found: Factors, inputs: Sequence[str]) -> list[str]
         names = ", ".join(f"'{inputs[i]}'" for i in same)
         factor = float(np.median(found.values[same]))
         exact, called = min(_KNOWN, key=lambda known: abs(factor / known[0] - 1))
-        is_known = abs(factor / exact - 1) < 0.05
+        is_known = abs(factor / exact - 1) < 0.08
         factor, guess = (exact, f", {called}" if called else "") if is_known else (factor, "")
         messages.append(
             f"the derivatives of '{output}' by {names} contradict its values at neighbouring samples; multiplied by "

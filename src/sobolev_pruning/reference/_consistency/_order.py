@@ -13,6 +13,8 @@ _MOST_COLUMNS = 30
 _MOST_NEEDED = 300
 # Of what remains with the labels as they are, and of the differences themselves, an order must leave no more.
 _HALF = 0.5
+# Times the variance of the derivatives that the values have.
+_NOISE = 4.0
 
 
 def sizes(pairs: Pairs, slopes: Float[np.ndarray, "p m d"]) -> float:
@@ -89,6 +91,9 @@ def are_unrelated(pairs: Pairs, output: int) -> bool:
     norm = np.sqrt((expected**2).sum() * (given**2).sum())
     if norm == 0:
         return True
+    # Of other rows derivatives vary as much as they should; those that vary far more are noise.
+    if (given**2).sum() > _NOISE * (expected**2).sum():
+        return False
     likeness = float((expected * given).sum() / norm)
     chance = np.std([float((expected * given[rng.permutation(n)]).sum() / norm) for _ in range(50)])
     return likeness < min(0.25, 2.5 * float(chance))
