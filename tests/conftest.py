@@ -82,9 +82,7 @@ LONG = {
         "test_arguments_of_both_formats_and_exact_ones",
         "test_mean_value_encloses_within_the_natural_enclosure[chosen]",
     ),
-    "intervals/test_interval_adjoints.py": (
-        "test_gradients_and_products[float32]",
-    ),
+    "intervals/test_interval_adjoints.py": ("test_gradients_and_products[float32]",),
     "intervals/test_interval_arrays.py": (
         "test_a_convolutional_network_and_its_gradient[float64]",
         "test_array_rules_enclose_and_are_tight[cumlogsumexp-float64]",

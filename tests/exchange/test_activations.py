@@ -16,8 +16,8 @@ from jax import lax
 from sobolev_pruning.exchange import OnnxExportError, _activation, _onnx, export_onnx
 from sobolev_pruning.exchange._operators import rules
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
+from sobolev_pruning.surrogate._activations import STORED
 from sobolev_pruning.surrogate._mlp import Dense
-from sobolev_pruning.surrogate._storage import _ACTIVATIONS
 
 PRECISIONS = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 _MAGNITUDES = 10.0 ** np.linspace(-8, 2, 301)
@@ -54,10 +54,10 @@ def assert_close(found, wanted, tolerance):
 
 
 @PRECISIONS
-@pytest.mark.parametrize("name", _ACTIVATIONS)
+@pytest.mark.parametrize("name", STORED)
 def test_every_named_activation_on_wide_inputs(name, dtype):
     x = np.concatenate([WIDE, -EXTREME, EXTREME])
-    for found, wanted in zip(*computed(_ACTIVATIONS[name], dtype, x), strict=True):
+    for found, wanted in zip(*computed(STORED[name], dtype, x), strict=True):
         # 42 and 160 epsilons at most, of the slope of GELU, where it cancels.
         assert_close(found[: len(WIDE)], wanted[: len(WIDE)], 1e-5 if dtype == np.float32 else 1e-13)
         # Overflow inside of a branch, or of an exponential, never spoils what JAX finds finite.

@@ -107,9 +107,9 @@ def test_pipeline_and_grid_search_pass_derivatives_on(fitted):
     ("dydx", "match"),
     [
         (DYDX[:, :1], r"`dydx` has shape \(60, 1\); `X` and `y` ask for \(60, 2\)"),
-        (np.where(np.arange(60)[:, None] == 7, np.nan, DYDX), "`dydx` holds 2 derivatives .* the first in row 7"),
+        (np.where(np.arange(60)[:, None] == 7, np.inf, DYDX), "`dydx` holds 2 derivatives .* the first in row 7"),
     ],
-    ids=["shape", "nan"],
+    ids=["shape", "infinite"],
 )
 def test_bad_derivatives_are_named(dydx, match):
     with pytest.raises(ValueError, match=match):

@@ -153,15 +153,12 @@ def _first_of(names: tuple[Sequence[str], Sequence[str]]) -> str:
     return FIRST.format(output=names[1][0], input=names[0][0])
 
 
-_ACTIVATIONS = ("celu", "elu", "gelu", "mish", "relu", "selu", "sigmoid", "silu", "softplus", "tanh")
-
-
 def _activation(name: str):
-    import jax
+    from ..surrogate import ACTIVATIONS
 
-    if name not in _ACTIVATIONS:
-        raise Refused(f"--activation is {name!r}; it must be one of {', '.join(_ACTIVATIONS)}")
-    return getattr(jax.nn, name)
+    if name not in ACTIVATIONS:
+        raise Refused(f"--activation is {name!r}; it must be one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
 
 
 # Up to here the Jacobian of all residuals is small, and its normal equations are solved in no time.

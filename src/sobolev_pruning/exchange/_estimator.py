@@ -1,20 +1,22 @@
 """A surrogate as an estimator of scikit-learn: arrays in, arrays out, no keys and no reference model."""
 
-from collections.abc import Callable
 from typing import Any, cast, final
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..reference import DataSet, Samples
 from ..sobolev import AbstractLoss, Silent, SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
-from ..surrogate import MLP, Normalisation, Surrogate
+from ..surrogate import ACTIVATIONS, MLP, Normalisation, Surrogate
+from ._labels import as_samples, checked_derivatives, checked_values, checked_weights, column_names
+from ._parameters import check_parameters
 
 # Samples that are evaluated together; every call takes whole batches, so that one compilation serves any number.
 _BATCH = 256
@@ -34,6 +36,7 @@ class SobolevRegressor(RegressorMixin, BaseEstimator):
 
     or by metadata routing, `sklearn.set_config(enable_metadata_routing=True)`, with
     `SobolevRegressor().set_fit_request(dydx=True)` in the pipeline or the search. Both split them as they split `y`.
+    `sample_weight` is passed on in the same way, and `score` takes it, too.
 
     In a pipeline `dydx` and `predict_gradient` are derivatives with respect to what reaches the regressor: behind a
     `StandardScaler`, with respect to the scaled inputs. Multiply derivatives with respect to the original inputs by
@@ -65,8 +68,8 @@ class SobolevRegressor(RegressorMixin, BaseEstimator):
 
         Args:
             hidden: widths of the hidden layers.
-            activation: name of a function of `jax.nn`, for every hidden layer; the functions themselves cannot be
-                copied to other processes.
+            activation: name of the activation of every hidden layer, one of `surrogate.ACTIVATIONS`; the functions
+                themselves cannot be copied to other processes.
             gradient_weight: λ₁ of the Sobolev loss; plays no part without derivatives.
             steps: of Adam.
             batch_size: samples of each, drawn with replacement.
@@ -94,44 +97,72 @@ class SobolevRegressor(RegressorMixin, BaseEstimator):
         tags.target_tags.single_output = True
         return tags
 
-    def fit(self, X: Any, y: Any, dydx: Any = None) -> "SobolevRegressor":
+    def fit(self, X: Any, y: Any, dydx: Any = None, sample_weight: Any = None) -> "SobolevRegressor":
         """Train a new network.
 
         Args:
-            X: inputs, `(n, d)`.
-            y: values, `(n,)` or `(n, m)`.
-            dydx: derivatives, `(n, d)` for values `(n,)`, `(n, m, d)` for values `(n, m)`; none if not given.
+            X: inputs, `(n, d)`. A column may be the same in all rows, as happens in a fold: unless derivatives along it
+                are known, predictions do not depend on it.
+            y: values, `(n,)` or `(n, m)`. Beside derivatives those that are NaN are not known. None, or NaN everywhere,
+                learns from derivatives alone; predictions then have the mean zero over `X`, since derivatives leave the
+                level open.
+            dydx: derivatives, `(n, d)` for values `(n,)`, `(n, m, d)` for values `(n, m)`; none if not given. Those
+                that are NaN are not known. Columns of a data frame named as those of `X` are put in their order.
+            sample_weight: weights of the rows, `(n,)`; their scale plays no part. An integer counts as so many copies.
 
         Raises:
-            ValueError: an array has another shape or is not finite, or a parameter is out of range.
+            ValueError: an array has another shape or holds what it must not, or a parameter is something else than it
+                may be; the message names it.
         """
-        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2)
-        y = np.asarray(y, np.float64)
-        self._one_output = y.ndim == 1
+        check_parameters(self.get_params(deep=False))
+        outputs = column_names(y)
+        if dydx is None:
+            X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2)
+            y = np.asarray(y, np.float64)
+        else:
+            X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+            y = None if y is None else checked_values(y, len(X))
         n, d = X.shape
-        outputs = y.reshape(n, -1)
-        derivatives = None if dydx is None else _derivatives(dydx, (n, d) if y.ndim == 1 else (n, y.shape[1], d))
+        derivatives = None
+        if dydx is not None:
+            one = np.ndim(dydx) == 2 if y is None else y.ndim == 1
+            shape = (n, d) if one else (n, -1 if y is None else y.shape[1], d)
+            derivatives = checked_derivatives(dydx, shape, getattr(self, "feature_names_in_", None))
+            y = np.full(derivatives.shape[:-1], np.nan) if y is None else y
+            derivatives = derivatives.reshape(n, -1, d)
+        self._one_output = y.ndim == 1
+        if self.gradient_weight == 0 and np.isnan(y.reshape(n, -1)).all(axis=0).any():
+            raise ValueError("`gradient_weight` is 0, and an output has derivatives alone; give a positive weight.")
+        weights = checked_weights(sample_weight, n)
+        counts = weights > 0
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         with jax.enable_x64(True):
-            samples = Samples(
-                jnp.asarray(X),
-                jnp.asarray(outputs),
-                None if derivatives is None else jnp.asarray(derivatives.reshape(n, outputs.shape[1], d)),
+            samples, units, idle = as_samples(
+                X[counts],
+                y.reshape(n, -1)[counts],
+                None if derivatives is None else derivatives[counts],
+                weights[counts],
             )
-            surrogate, losses = self._trained(samples, jax.random.key(seed))
+            without = np.isnan(y.reshape(n, -1)[counts]).all(axis=0)
+            surrogate, losses = self._trained(samples, units, jax.random.key(seed))
+            surrogate = _at_level(_without(surrogate, idle), samples.x, without)
+        inputs = getattr(self, "feature_names_in_", None)
+        if inputs is not None:
+            surrogate = surrogate.named(inputs=[str(name) for name in inputs])
+        if len(set(outputs)) == surrogate.network.widths[-1]:
+            surrogate = surrogate.named(outputs=outputs)
         # As NumPy's, so that copies keep double precision also where JAX's default is single.
         self.surrogate_ = jax.tree.map(np.asarray, surrogate)
         self.losses_ = losses
         self.activation_ = self.activation
         return self
 
-    def _trained(self, samples: Samples, key: jax.Array) -> tuple[Surrogate, np.ndarray]:
+    def _trained(self, samples: Samples, units: Normalisation, key: jax.Array) -> tuple[Surrogate, np.ndarray]:
         network_key, fit_key = jax.random.split(key)
         widths = [samples.x.shape[1], *(int(width) for width in self.hidden), samples.y.shape[1]]
-        network = MLP.create(widths, activation=_activation(self.activation), key=network_key)
-        start = Surrogate(network, Normalisation.from_samples(samples))
+        start = Surrogate(MLP.create(widths, activation=ACTIVATIONS[self.activation], key=network_key), units)
         loss: AbstractLoss = ValueLoss() if samples.dydx is None else SobolevLoss(float(self.gradient_weight))
-        if network.n_parameters <= self.second_order_below:
+        if start.network.n_parameters <= self.second_order_below:
             result = fit_levenberg_marquardt(
                 start,
                 samples,
@@ -159,15 +190,15 @@ class SobolevRegressor(RegressorMixin, BaseEstimator):
         state = dict(cast("dict[str, Any]", super().__getstate__()))
         if "surrogate_" in state:
             surrogate = state["surrogate_"]
-            state["surrogate_"] = (surrogate.network.layers, surrogate.normalisation)
+            state["surrogate_"] = (surrogate.network.layers, surrogate.normalisation, surrogate.provenance)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Find the function of the activation again, by its name."""
         state = dict(state)
         if "surrogate_" in state:
-            layers, normalisation = state["surrogate_"]
-            state["surrogate_"] = Surrogate(MLP(layers, _activation(state["activation_"])), normalisation)
+            layers, *rest = state["surrogate_"]
+            state["surrogate_"] = Surrogate(MLP(layers, ACTIVATIONS[state["activation_"]]), *rest)
         super().__setstate__(state)
 
     def predict(self, X: Any) -> Float[np.ndarray, "n ..."]:
@@ -192,29 +223,19 @@ class SobolevRegressor(RegressorMixin, BaseEstimator):
         return np.concatenate(parts)[: len(X)]
 
 
-def _activation(name: Any) -> Callable[[jax.Array], jax.Array]:
-    function: Any = getattr(jax.nn, name, None) if isinstance(name, str) else None
-    if not callable(function):
-        raise ValueError(
-            f"`activation` is {name!r}; give the name of a function of `jax.nn`, such as 'silu' or 'tanh'."
-        )
-    return cast("Callable[[jax.Array], jax.Array]", function)
+def _without(surrogate: Surrogate, idle: Bool[np.ndarray, " d"]) -> Surrogate:
+    """Without the weights of inputs that were the same in all rows, and that training could not have found."""
+    return eqx.tree_at(
+        lambda s: s.network.layers[0].weight, surrogate, replace_fn=lambda weight: jnp.where(idle[None], 0.0, weight)
+    )
 
 
-def _derivatives(dydx: Any, shape: tuple[int, ...]) -> Float[np.ndarray, "n ..."]:
-    found = np.asarray(dydx, np.float64)
-    if found.shape != shape:
-        raise ValueError(
-            f"`dydx` has shape {found.shape}; `X` and `y` ask for {shape}: one derivative of every output with respect "
-            "to every input, for each sample."
-        )
-    bad = np.argwhere(~np.isfinite(found))
-    if bad.size:
-        raise ValueError(
-            f"`dydx` holds {len(bad)} derivatives that are not finite, the first in row {bad[0][0]}; remove or repair "
-            "those samples."
-        )
-    return found
+def _at_level(surrogate: Surrogate, x: jax.Array, without: Bool[np.ndarray, " m"]) -> Surrogate:
+    """Outputs of which no value is known have the mean zero over the inputs."""
+    mean = jnp.mean(jax.vmap(surrogate)(x), axis=0)
+    return eqx.tree_at(
+        lambda s: s.normalisation.y_mean, surrogate, replace_fn=lambda level: jnp.where(without, level - mean, level)
+    )
 
 
 @jax.jit

@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import tomli_w
 
 from .._reading import brief, reading, shown
+from ..surrogate import ACTIVATIONS
 
 
 class ConfigError(ValueError):
@@ -69,11 +70,8 @@ _NOT_NEGATIVE = _Range(0.0)
 _COUNT = _Range(1, 2**31 - 1)
 _SEVERAL = _Range(2, 2**31 - 1)
 
-# The functions of `jax.nn` whose names a stored surrogate may carry. With piecewise linear ones the gammas are zero.
-_ACTIVATIONS = tuple(
-    "celu elu gelu hard_sigmoid hard_silu hard_tanh identity leaky_relu log_sigmoid mish relu relu6 selu sigmoid silu "
-    "soft_sign softplus sparse_plus sparse_sigmoid squareplus tanh".split()
-)
+# With piecewise linear ones the gammas are zero.
+_ACTIVATIONS = tuple(ACTIVATIONS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +98,7 @@ class SpotsConfig:
 
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig:
-    """The oversized network: hidden widths and a function of `jax.nn`."""
+    """The oversized network: hidden widths and an activation."""
 
     hidden: tuple[int, ...] = _bounded((128,) * 6, _COUNT)
     activation: str = dataclasses.field(default="silu", metadata={"allowed": _OneOf(_ACTIVATIONS)})

@@ -37,7 +37,7 @@ from ..sobolev import (
     fit_levenberg_marquardt,
     has_curvature,
 )
-from ..surrogate import MLP, Normalisation, Surrogate
+from ..surrogate import ACTIVATIONS, MLP, Normalisation, Surrogate
 from ._config import ConfigError, FinetuningConfig, StudyConfig, TrainingConfig
 
 _N_CHUNKS = 20
@@ -185,7 +185,7 @@ class Study:
         samples = _sample(self._basket_of_oversized(), self._keys["normalisation"], _N_NORMALISATION)
         network = MLP.create(
             [self.basket.dim_in, *config.network.hidden, self.basket.dim_out],
-            activation=getattr(jax.nn, config.network.activation),
+            activation=ACTIVATIONS[config.network.activation],
             key=self._keys["network"],
         )
         try:

@@ -1,5 +1,6 @@
 """Networks, their units, what is proved of them, and how all of that is stored."""
 
+from ._activations import ACTIVATIONS
 from ._certificate import Bound, Certificate, Claim, Difference, Verdict, fingerprint
 from ._conversion import check_finite, check_network, check_surrogate, is_defined_everywhere
 from ._guarded import GuardedSurrogate, Outside, OutsideRegionError, OutsideRegionWarning
@@ -10,6 +11,7 @@ from ._storage import SurrogateChangedError, load, load_certificate, save, store
 from ._surrogate import Surrogate
 
 __all__ = [
+    "ACTIVATIONS",
     "MLP",
     "Bound",
     "Certificate",

@@ -2,7 +2,8 @@
 
 import functools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from jaxtyping import Array
 Activation = Callable[[Array], Array]
 
 # A name in a file selects one of these; it never imports or runs anything else.
-ACTIVATIONS: dict[str, Activation] = {
+STORED: dict[str, Activation] = {
     f"{prefix}.{name}": getattr(module, name)
     for prefix, module, names in (
         (
@@ -28,10 +29,15 @@ ACTIVATIONS: dict[str, Activation] = {
     for name in names.split()
 }
 
+ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
+    {name.rpartition(".")[2]: activation for name, activation in STORED.items()}
+)
+"""Activations by the names that commands, configurations and the estimator know, such as `silu`."""
+
 
 def known_name(activation: Activation) -> str | None:
-    """The name of an activation in `ACTIVATIONS`; None if it has none."""
-    return next((name for name, known in ACTIVATIONS.items() if known is activation), None)
+    """The name of an activation in a file, such as `jax.nn.silu`; None if it has none."""
+    return next((name for name, known in STORED.items() if known is activation), None)
 
 
 def activation_program(activation: Activation, widths: Sequence[int], dtype: np.dtype) -> bytes:

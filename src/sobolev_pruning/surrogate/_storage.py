@@ -17,7 +17,7 @@ from safetensors import safe_open
 from .._files import write_whole
 from .._reading import check_file, from_json, reading, shown
 from .._version import __version__
-from ._activations import ACTIVATIONS, activation_program, known_name
+from ._activations import STORED, activation_program, known_name
 from ._certificate import Certificate
 from ._conversion import check_finite, check_surrogate
 from ._mlp import MLP, Dense
@@ -132,7 +132,7 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
             f"{path}: the surrogate is in float64, and JAX is set to float32. Call "
             '`jax.config.update("jax_enable_x64", True)` before anything else.'
         )
-    chosen = ACTIVATIONS.get(name) if activation is None else activation
+    chosen = STORED.get(name) if activation is None else activation
     if chosen is None:
         raise ValueError(
             f"{path}: the activation {shown(name)} is none that a name can stand for; pass the function as "
@@ -216,8 +216,8 @@ def _check_activation(path: Path, network: MLP, name: str, stored: dict[str, str
     Raises:
         ValueError: it is another function.
     """
-    if name in ACTIVATIONS:
-        same = network.activation is ACTIVATIONS[name]
+    if name in STORED:
+        same = network.activation is STORED[name]
     else:
         found = _program_of(network)
         if not stored or not found:  # an earlier version wrote the file, or the function calls back to Python
