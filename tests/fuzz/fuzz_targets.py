@@ -333,7 +333,8 @@ def certificate_of(surrogate):
     differences = {"other": Difference((bound(),) * m, each)}
     made = (fingerprint(surrogate), "float64", "float64", "affine", 1.5, 12, {"jax": jax.__version__})
     values = ((bound(),) * m, each, (bound(2.0),) * m, hessians, (bound(),) * m)
-    return Certificate(region, *values, claims, claims, (claim,) * m, differences, *made)
+    names = tuple(f"x{i}" for i in range(d)), tuple(f"y{k}" for k in range(m))
+    return Certificate(region, *values, claims, claims, (claim,) * m, differences, *made, *names)
 
 
 def surrogates():
