@@ -325,16 +325,19 @@ def bound(scale=1.0):
 
 def certificate_of(surrogate):
     d, m = surrogate.network.widths[0], surrogate.network.widths[-1]
-    claim = Claim("y0 is nondecreasing in x0", Verdict.REFUTED, (0.5,) * d)
+    claim, bent, all_bent = (
+        Claim(f"y0 is {text}", Verdict.REFUTED, (0.5,) * d)
+        for text in ("nondecreasing in x0", "convex in x0", "convex in all inputs together")
+    )
     each = tuple((bound(),) * d for _ in range(m))
-    claims = tuple((claim,) * d for _ in range(m))
+    claims, convex_in = (tuple((each,) * d for _ in range(m)) for each in (claim, bent))
     region = {"kind": "box", "lower": [0.0] * d, "upper": [1.0] * d}
     hessians = ((each[0],) * d,) * m
     differences = {"other": Difference((bound(),) * m, each)}
     made = (fingerprint(surrogate), "float64", "float64", "affine", 1.5, 12, {"jax": jax.__version__})
     values = ((bound(),) * m, each, (bound(2.0),) * m, hessians, (bound(),) * m)
     names = tuple(f"x{i}" for i in range(d)), tuple(f"y{k}" for k in range(m))
-    return Certificate(region, *values, claims, claims, (claim,) * m, differences, *made, *names)
+    return Certificate(region, *values, claims, convex_in, (all_bent,) * m, differences, *made, *names)
 
 
 def surrogates():
