@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive, primitives
@@ -180,9 +181,13 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
+# Primitives without a public name: what some function traces to.
+_NAMELESS = {eqn.primitive.name: eqn.primitive for eqn in jax.make_jaxpr(lambda: jnp.empty(()))().jaxpr.eqns}
+
+
 def since(name: str) -> tuple[Primitive, ...]:
     """A primitive that only newer versions have, as a tuple of one or none."""
-    primitive = getattr(lax, f"{name}_p", None)
+    primitive = getattr(lax, f"{name}_p", None) or _NAMELESS.get(name)
     return () if primitive is None else (primitive,)
 
 
