@@ -27,6 +27,7 @@ from sobolev_pruning.intervals import (
 )
 from sobolev_pruning.pruning import find_groups
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
+from sobolev_pruning.surrogate._activations import activation_program
 
 # Versions.
 
@@ -208,6 +209,14 @@ def test_a_body_computes_what_its_equation_does(function):
     out = evaluated(jax.make_jaxpr(function)(x), [x])
     for mine, theirs in zip(out, jax.tree.leaves(function(x)), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-14, atol=1e-14)
+
+
+def test_functions_that_differ_within_an_operation_are_not_the_same_program():
+    def steps(side):
+        return activation_program(lambda x: jnp.searchsorted(TABLE, x, side=side).astype(x.dtype), [3], np.dtype(float))
+
+    assert steps("left") == steps("left")
+    assert steps("left") != steps("right")
 
 
 def test_a_function_of_a_user_is_not_taken_for_one_of_jax():

@@ -160,7 +160,7 @@ PARAMETERS = _listed()
 _OF_JAX = {p for names in (lax, lax.linalg, primitives) for p in vars(names).values() if isinstance(p, Primitive)}
 
 
-class ChangedPrimitiveError(NotImplementedError):
+class ChangedPrimitiveError(ValueError):
     """A primitive of JAX has parameters that no version had with which the library was tried."""
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import Array
 
+from .._compat import body, scan_parts
+
 Activation = Callable[[Array], Array]
 
 # A name in a file selects one of these; it never imports or runs anything else.
@@ -105,6 +107,13 @@ def _written(program: ClosedJaxpr | Jaxpr) -> Iterator[bytes]:
         if "callback" in equation.primitive.name:
             raise ValueError("the activation calls back to Python, so that it cannot be said what it computes.")
         yield equation.primitive.name.encode()
+        # Newer versions of JAX keep what some operations do in objects, not in parameters that can be written.
+        called = body(equation)
+        if called is not None:
+            yield from _written(called)
+        elif equation.primitive.name == "scan":
+            scan = scan_parts(equation.params)
+            yield f"{scan.n_consts} {scan.n_carry}".encode()
         for name, parameter in sorted(equation.params.items()):
             yield name.encode()
             yield from _parameter(parameter)
