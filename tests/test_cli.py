@@ -69,7 +69,7 @@ def test_help(run, arguments):
     assert (status, err) == (0, "")
     assert "Usage: sobolev-pruning" in out
     if "run" in arguments:
-        for option in ("--output", "runs/STUDY", "--seed", "--config", "--overwrite", "bachelier"):
+        for option in ("--output", "runs/STUDY", "--seed", "--config", "--overwrite", "--resume", "bachelier"):
             assert option in out
 
 
@@ -201,11 +201,13 @@ def test_ctrl_c_ends_the_run_cleanly(tmp_path):
     assert process.returncode == 130
     assert out == ""
     assert "Traceback" not in err
-    on_disk = "out/ with config.toml, metrics.jsonl, checkpoints/; no summary, no report"
+    on_disk = "out/ with config.toml, metrics.jsonl, checkpoints/; no summary, no report; --resume goes on"
     assert err.splitlines()[-1] == f"sobolev-pruning: interrupted. On disk: {on_disk}"
     files = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     stored = {"checkpoints/2-4-1-oversized.safetensors", "checkpoints/2-2-1-pruned.safetensors"}
-    assert files == {"config.toml", "metrics.jsonl"} | stored
+    unfinished = {name for name in files if name.startswith("unfinished/")}
+    assert "unfinished/work.json" in unfinished
+    assert files - unfinished == {"config.toml", "metrics.jsonl"} | stored
     with jax.enable_x64(False):
         assert [load(tmp_path / "out" / name).network.widths for name in sorted(stored)] == [[2, 2, 1], [2, 4, 1]]
     tomllib.loads((tmp_path / "out" / "config.toml").read_text())

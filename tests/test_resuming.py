@@ -208,6 +208,7 @@ def model(tmp_path):
     save(surrogate, tmp_path / "m.safetensors")
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on(run, model, killed, tmp_path, capsys):
     from sobolev_pruning.pruning._trials import Trials
 
@@ -229,3 +230,81 @@ def test_a_killed_search_goes_on(run, model, killed, tmp_path, capsys):
         assert same(file, tmp_path / "whole" / file.relative_to(tmp_path / "front"))
     networks = [json.loads((tmp_path / name / "report.json").read_text())["networks"] for name in ("front", "whole")]
     assert networks[0] == networks[1]
+
+
+RUN = """seed = 3
+[reference]
+dim = 2
+[network]
+hidden = [4]
+[oversized]
+steps = 20
+batch_size = 16
+paths = 2
+[pruning]
+keep = [[2]]
+regions = 4
+refit_samples = 64
+[finetuning]
+steps = 20
+batch_size = 16
+paths = 2
+curvature_weight = 0.0
+teacher_samples = 64
+second_order_below = 3
+[evaluation]
+points = 32
+"""
+
+
+def without_times(value):
+    if isinstance(value, dict):
+        return {name: without_times(part) for name, part in value.items() if name != "seconds"}
+    return [without_times(part) for part in value] if isinstance(value, list) else value
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(run, killed, tmp_path, capsys, monkeypatch):
+    """After a stage, and within a fit; what was damaged meanwhile is done again."""
+    from sobolev_pruning.sobolev import _attempt
+    from sobolev_pruning.study import _recorded
+
+    monkeypatch.setattr(_recorded, "_SECONDS", 0.0)
+    (tmp_path / "c.toml").write_text(RUN)
+    arguments = ("run", "bachelier", "--config", "c.toml", "--output", "out")
+    killed(_attempt, "run_chunk", 30, *arguments)
+    assert len(list((tmp_path / "out" / "unfinished" / "stages").iterdir())) == 1
+    assert len(list((tmp_path / "out" / "unfinished" / "checkpoints").iterdir())) == 1
+    capsys.readouterr()
+    status, _, err = run(*arguments)
+    assert status == 2
+    assert "unfinished holds an unfinished run; --resume goes on with it, --overwrite begins anew" in err
+    status, _, err = run(*arguments, "--seed", "4", "--resume")
+    assert status == 2
+    assert "it differs in seed (3 there, 4 here)" in err
+    (stage,) = (tmp_path / "out" / "unfinished" / "stages").iterdir()
+    stage.write_bytes(stage.read_bytes()[:-1] + b"\x7f")
+    status, _, err = run(*arguments, "--resume")
+    assert status == 0, err
+    assert not (tmp_path / "out" / "unfinished").exists()
+    assert run(*arguments, "--resume")[0] == 2
+    status, _, err = run(*arguments[:-1], "whole")
+    assert status == 0, err
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+    for file in (tmp_path / "whole").rglob("*.safetensors"):
+        assert same(file, tmp_path / "out" / file.relative_to(tmp_path / "whole"))
+    for name in ("metrics.jsonl", "summary.json"):
+        texts = [(tmp_path / folder / name).read_text() for folder in ("out", "whole")]
+        found = [[json.loads(part) for part in (text.splitlines() if "jsonl" in name else [text])] for text in texts]
+        assert without_times(found[0]) == without_times(found[1])
+
+
+def test_an_overwriting_run_that_fails_early_leaves_the_old_one(run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "summary.json").write_text("the old one")
+    (tmp_path / "c.toml").write_text(RUN.replace("paths = 2\n[pruning]", "paths = 2\nlearning_rate = 1e300\n[pruning]"))
+    status, _, err = run("run", "bachelier", "--config", "c.toml", "--output", "out", "--overwrite")
+    assert status == 1
+    assert "training diverged" in err
+    assert (tmp_path / "out" / "summary.json").read_text() == "the old one"
+    assert [name for name in tree(tmp_path / "out") if "." in name] == ["summary.json"]

@@ -72,7 +72,9 @@ def test_a_single_leftover_is_a_run(tmp_path):
 
 def test_overwriting_removes_the_run_and_keeps_foreign_files(tmp_path):
     earlier_run(tmp_path)
-    RunFolder(tmp_path, overwrite=True)
+    folder = RunFolder(tmp_path, overwrite=True)
+    assert len(contents_of_run(tmp_path)) == 3, "until there is something to put in its place"
+    folder.begin()
     assert tree(tmp_path) == {"notes.txt": b"mine", "data/figures": b"mine too"}
     assert (tmp_path / "figures").is_dir()
     assert contents_of_run(tmp_path) == []
@@ -105,6 +107,6 @@ def test_overwriting_keeps_foreign_files_beside_the_checkpoints(tmp_path):
     own, foreign = tmp_path / "checkpoints" / "7-3-3-1-pruned.safetensors", tmp_path / "checkpoints" / "notes.txt"
     own.write_bytes(b"old")
     foreign.write_text("mine")
-    RunFolder(tmp_path, overwrite=True)
+    RunFolder(tmp_path, overwrite=True).begin()
     assert not own.exists()
     assert foreign.read_text() == "mine"

@@ -9,7 +9,9 @@ from rich.console import Console
 
 from .._files import in_words
 from ._ending import Failed, Refused, interruptible
+from ._resuming import Resume
 from ._storing import check_keeps
+from ._table import warnings_as_lines
 from ._terminal import terminal
 
 _STUDIES = ("bachelier",)
@@ -29,13 +31,14 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
     ] = False,
+    resume: Resume = False,
 ) -> None:
     """Run a study: train, prune, fine-tune, evaluate, draw and export."""
     if study not in _STUDIES:
         raise Refused(f"unknown study {study!r}; there is: {', '.join(_STUDIES)}")
     # The numerics take seconds to import; `--help` and refused commands need not wait for them.
     from ..sobolev import DivergedError, ProgressBar
-    from ..study import ConfigError, RunExistsError, StudyConfig, contents_of_run, run_bachelier, tables
+    from ..study import StudyConfig, contents_of_run, run_bachelier, tables
 
     console = terminal(stderr=True)
     output = Path("runs") / study if output is None else output
@@ -46,9 +49,12 @@ def run(
         chosen.check()
         check_keeps("--output", [output / name for name in contents_of_run(output)], {"--config": config})
         progress = ProgressBar(console)
-        with interruptible(output, progress, lambda: f"{_on_disk(output)}; no summary, no report"):
-            summary = run_bachelier(chosen, output, overwrite=overwrite, progress=progress, listener=_Narrator(console))
-    except (ConfigError, RunExistsError, NotADirectoryError, PermissionError) as error:
+        left = "no summary, no report; --resume goes on"
+        with interruptible(output, progress, lambda: f"{_on_disk(output)}; {left}"), warnings_as_lines(console):
+            summary = run_bachelier(
+                chosen, output, overwrite=overwrite, resume=resume, progress=progress, listener=_Narrator(console)
+            )
+    except (ValueError, NotADirectoryError, PermissionError) as error:
         raise Refused(str(error)) from None
     except DivergedError as error:
         raise Failed(f"{error} On disk: {_on_disk(output)}") from None

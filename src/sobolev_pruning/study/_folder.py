@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import final
 
@@ -37,12 +37,12 @@ class RunFolder:
 
     Args:
         path: of the folder; it is made if it is not there.
-        overwrite: remove the files of an earlier run first.
+        overwrite: the files of an earlier run may be removed, which `begin` does.
 
     Raises:
         RunExistsError: the folder holds a run and `overwrite` is false.
         NotADirectoryError: the path is a file.
-        PermissionError: the folder cannot be made or emptied.
+        PermissionError: the folder cannot be made.
     """
 
     def __init__(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
@@ -56,11 +56,24 @@ class RunFolder:
                 f"{self.path} already holds a run ({earlier[0]}); give another folder, or --overwrite (from Python "
                 "`overwrite=True`) to replace it."
             )
-        try:
-            for file in _files_of_run(self.path):
-                file.unlink()
+        with self._made_ready():
             for name in _FOLDERS:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
+
+    def begin(self) -> None:
+        """Remove the files of an earlier run, now that there is something to put in their place.
+
+        Raises:
+            PermissionError: one cannot be removed.
+        """
+        with self._made_ready():
+            for file in _files_of_run(self.path):
+                file.unlink()
+
+    @contextlib.contextmanager
+    def _made_ready(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise PermissionError(
                 f"{self.path} cannot be made ready for a run ({error.strerror}: {error.filename}); give another folder."

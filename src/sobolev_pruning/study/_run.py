@@ -1,21 +1,24 @@
 """One run of the study, from its configuration to its folder."""
 
+import dataclasses
 import importlib.util
 import json
 import math
 import os
 import time
+from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 
 from .._files import short_stem
+from .._work import Work, unfinished, work
 from ..exchange import export_onnx
 from ..sobolev import DivergedError, ProgressReporter
 from ..surrogate import save
 from ._config import StudyConfig
 from ._figures import save_figures
-from ._folder import RunFolder
+from ._folder import RunFolder, contents_of_run
 from ._pictures import draw
 from ._report import ReportFigure, render_report
 from ._stages import Stage, Study
@@ -49,6 +52,7 @@ def run_bachelier(
     output: str | os.PathLike,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     progress: ProgressReporter | None = None,
     listener: RunListener | None = None,
 ) -> dict[str, Any]:
@@ -62,7 +66,9 @@ def run_bachelier(
     Args:
         config: what to run; checked before anything is written.
         output: folder of the run.
-        overwrite: replace an earlier run in that folder.
+        overwrite: replace an earlier run in that folder, which stays until the first stage of this one is done.
+        resume: go on with a run of the same configuration that was killed, to the same result; what it needs for that
+            lies in `unfinished/`. Begin where there is none.
         progress: shows the course of every fit.
         listener: told about stages and notes.
 
@@ -73,18 +79,45 @@ def run_bachelier(
     Raises:
         ConfigError: the configuration cannot be run.
         RunExistsError: the folder holds a run, and `overwrite` is false.
+        UnfinishedError: it holds a run that was killed, and both `resume` and `overwrite` are false.
+        OtherWorkError: the run that was killed had another configuration or other versions; the message names them.
+        InUseError: another process runs in that folder.
         DivergedError: a fit diverged; the last good surrogate is among the checkpoints.
         OSError: neither the folder nor any other one can be written to.
     """
     begin = time.perf_counter()
     listener = _Nobody() if listener is None else listener
     study = Study(config, progress)
-    folder = RunFolder(output, overwrite=overwrite)
-    folder.write("config.toml", config.to_toml())
+    unfinished_here = Path(output) / "unfinished"
+    known = unfinished(unfinished_here)
+    folder = RunFolder(output, overwrite=overwrite or known)
+    with work(unfinished_here, "run", _flat(config), resume=resume, overwrite=overwrite) as here:
+        summary = _run(study, folder, here, listener, begin, may_replace=not contents_of_run(output))
+        here.finish()
+    return summary
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Every number of a configuration under its name in the file, such as `network.hidden`."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        name = f"{prefix}{field.name}"
+        found |= _flat(value, f"{name}.") if dataclasses.is_dataclass(value) else {name: value}
+    return found
+
+
+def _run(
+    study: Study, folder: RunFolder, here: Work, listener: RunListener, begin: float, *, may_replace: bool
+) -> dict[str, Any]:
+    config = study.config
     stages: list[Stage] = []
     lines: list[str] = []
     try:
-        for stage in study.run():
+        for stage in study.run(here.folder):
+            if not stages:
+                folder.begin()
+                folder.write("config.toml", config.to_toml())
             stages.append(stage)
             name = f"checkpoints/{short_stem(f'{stage.size}-{stage.name}')}.safetensors"
             lines += _metric_lines(stage)
@@ -94,6 +127,11 @@ def run_bachelier(
             finally:
                 listener.stage(stage)
     except DivergedError as error:
+        if not stages:
+            if not may_replace:  # an earlier run is worth more than what diverged at once
+                raise
+            folder.begin()
+            folder.write("config.toml", config.to_toml())
         size = "-".join(map(str, error.surrogate.network.widths))
         name = f"checkpoints/{short_stem(f'{size}-diverged')}.safetensors"
         folder.store(name, lambda path, error=error: save(error.surrogate, path))

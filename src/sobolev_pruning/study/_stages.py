@@ -1,10 +1,10 @@
 """The case study from the reference model to small surrogates, stage by stage."""
 
 import dataclasses
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import final
 
 import equinox as eqx
@@ -30,6 +30,7 @@ from ..reference import (
 from ..regions import TrustRegions
 from ..sobolev import (
     AbstractLoss,
+    Checkpoints,
     ProgressReporter,
     SobolevLoss,
     ValueLoss,
@@ -39,9 +40,10 @@ from ..sobolev import (
 )
 from ..surrogate import ACTIVATIONS, MLP, Normalisation, Surrogate
 from ._config import ConfigError, FinetuningConfig, StudyConfig, TrainingConfig
+from ._course import Course, CourseWatch
+from ._recorded import RecordedStages
 
 _N_CHUNKS = 20
-_N_COURSE_POINTS = 512
 _N_NORMALISATION = 65536
 
 
@@ -51,22 +53,6 @@ def short_widths(widths: Sequence[int]) -> str:
     if len(hidden) > 2 and len(set(hidden)) == 1:
         return f"{widths[0]}-{hidden[0]}×{len(hidden)}-{widths[-1]}"
     return "-".join(map(str, widths))
-
-
-@final
-@dataclass(frozen=True)
-class Course:
-    """How a fit went.
-
-    Attributes:
-        losses: of every step, `(steps,)`, in normalised units.
-        steps: at which errors were measured, `(n_chunks,)`.
-        unexplained: `1 − R²` of values, deltas and gammas at those steps, on part of the published evaluation set.
-    """
-
-    losses: np.ndarray
-    steps: np.ndarray
-    unexplained: dict[str, np.ndarray]
 
 
 @final
@@ -134,13 +120,17 @@ class Study:
         self.cube = self._truth(UniformCube(), self._keys["cube"], n)
         self.training_law = self._truth(ModelLaw(), self._keys["law"], n)
         self.prunings: dict[str, Pruning] = {}
+        self._recorded = RecordedStages(None, getattr(jax.nn, config.network.activation))
 
     def _truth(self, law: UniformCube | ModelLaw, key: PRNGKeyArray, n: int) -> Samples:
         basket = dataclasses.replace(self.basket, spot_law=law)
         return basket.truth(basket.spots(key, n))
 
-    def run(self) -> Iterator[Stage]:
+    def run(self, unfinished: Path | None = None) -> Iterator[Stage]:
         """Every stage, as soon as it is done: the oversized network, then five for each pruned size.
+
+        Args:
+            unfinished: folder where stages are kept, and from which those are taken that it holds already.
 
         The fine-tunings start from the pruned network, not from one another, and have the same number of steps and
         samples, so that they can be compared: values alone beside values and gradients of the reference; gradients
@@ -148,6 +138,7 @@ class Study:
         with a kink has none. Without `curvature_weight`, and with an activation that has no curvature, there are four.
         """
         config = self.config
+        self._recorded = RecordedStages(unfinished, getattr(jax.nn, config.network.activation))
         oversized = self._train_oversized()
         yield oversized
         scores, x = self._significance(oversized.surrogate)
@@ -211,14 +202,20 @@ class Study:
         return significance(surrogate, TrustRegions(x[: pruning.regions], box.radius)), x
 
     def _finetune(self, name: str, start: Surrogate, reference: AbstractReferenceModel, loss: AbstractLoss) -> Stage:
+        if start.network.n_parameters > self.config.finetuning.second_order_below:
+            return self._fit_first_order(name, start, reference, loss, self.config.finetuning)
+        return self._kept(name, start, lambda _: self._fit_second_order(name, start, reference, loss))
+
+    def _fit_second_order(
+        self, name: str, start: Surrogate, reference: AbstractReferenceModel, loss: AbstractLoss
+    ) -> tuple[Surrogate, float, Course]:
+        """Begins anew where it was killed."""
         fine = self.config.finetuning
-        if start.network.n_parameters > fine.second_order_below:
-            return self._fit_first_order(name, start, reference, loss, fine)
         if isinstance(reference, BachelierBasket):
             # The samples are used in every step, so their labels are made quieter than fresh ones have to be.
             reference = dataclasses.replace(reference, n_paths=fine.second_order_paths)
         samples = _sample(reference, self._keys["finetune"], fine.second_order_samples)
-        watch = _Watch(self.cube)
+        watch = CourseWatch(self.cube)
         result = fit_levenberg_marquardt(
             start,
             samples,
@@ -228,7 +225,7 @@ class Study:
             title=f"{short_widths(start.network.widths)} {name}",
             on_step=watch.every(-(-fine.second_order_steps // _N_CHUNKS)),
         )
-        return self._stage(name, result.surrogate, watch.seconds(), watch.course(result.losses))
+        return result.surrogate, watch.seconds(), watch.course(result.losses)
 
     def _fit_first_order(
         self,
@@ -238,24 +235,47 @@ class Study:
         loss: AbstractLoss,
         training: TrainingConfig | FinetuningConfig,
     ) -> Stage:
-        watch = _Watch(self.cube)
         schedule = optax.cosine_decay_schedule(training.learning_rate, training.steps)
-        result = fit(
-            start,
-            reference,
-            loss,
-            key=self._keys[name if name == "oversized" else "finetune"],
-            steps=training.steps,
-            batch_size=training.batch_size,
-            # Muon (K. Jordan, 2024) moves every weight matrix by an orthogonal one, so that its thin directions learn
-            # as fast as its thick ones; measured against Adam in `benchmarks/optimisers.py`.
-            optimizer=optax.contrib.muon(schedule, weight_decay=training.weight_decay),
-            steps_per_chunk=-(-training.steps // _N_CHUNKS),
-            progress=self._progress,
-            title=f"{short_widths(start.network.widths)} {name}",
-            on_chunk=watch.every(1),
-        )
-        return self._stage(name, result.surrogate, watch.seconds(), watch.course(result.losses))
+
+        def trained(checkpoints: Checkpoints | None) -> tuple[Surrogate, float, Course]:
+            watch = CourseWatch(self.cube)
+            result = fit(
+                start,
+                reference,
+                loss,
+                key=self._keys[name if name == "oversized" else "finetune"],
+                steps=training.steps,
+                batch_size=training.batch_size,
+                # Muon (K. Jordan, 2024) moves every weight matrix by an orthogonal one, so that its thin directions
+                # learn as fast as its thick ones; measured against Adam in `benchmarks/optimisers.py`.
+                optimizer=optax.contrib.muon(schedule, weight_decay=training.weight_decay),
+                steps_per_chunk=-(-training.steps // _N_CHUNKS),
+                progress=self._progress,
+                title=f"{short_widths(start.network.widths)} {name}",
+                evaluation=watch.evaluate,
+                checkpoints=checkpoints,
+            )
+            return result.surrogate, watch.seconds(), CourseWatch.evaluated(result.history)
+
+        return self._kept(name, start, trained)
+
+    def _kept(
+        self,
+        name: str,
+        start: Surrogate,
+        train: Callable[[Checkpoints | None], tuple[Surrogate, float, Course]],
+    ) -> Stage:
+        """A stage that trains: read back if it was done before the run was killed, else done and kept."""
+        called = f"{'-'.join(map(str, start.network.widths))}-{name}"
+        found = self._recorded.read(called)
+        if found is None:
+            try:
+                found = train(self._recorded.checkpoints(called))
+            except OSError as error:  # before anything is trained: the disk takes no checkpoint
+                self._recorded.give_up(error)
+                found = train(None)
+            self._recorded.write(called, *found)
+        return self._stage(name, *found)
 
     def _stage(self, name: str, surrogate: Surrogate, seconds: float, course: Course | None) -> Stage:
         prediction = surrogate.evaluate(self.cube.x)
@@ -268,39 +288,6 @@ class Study:
             prediction,
             course,
         )
-
-
-class _Watch:
-    """Measures errors while a fit goes on, and the time of the fit without that of the measurements."""
-
-    def __init__(self, truth: Samples) -> None:
-        self._few = jax.tree.map(lambda part: part[:_N_COURSE_POINTS], truth)
-        self._measured: list[tuple[int, Errors]] = []
-        self._begin, self._measuring = time.perf_counter(), 0.0
-
-    def every(self, n_calls: int) -> Callable[[int, Surrogate], None]:
-        """A callback that measures at every `n_calls`-th call."""
-        calls = itertools.count(1)
-
-        def measure(step: int, surrogate: Surrogate) -> None:
-            if next(calls) % n_calls == 0:
-                begin = time.perf_counter()
-                self._measured.append((step, errors_between(surrogate.evaluate(self._few.x), self._few)))
-                self._measuring += time.perf_counter() - begin
-
-        return measure
-
-    def seconds(self) -> float:
-        """Since the watch was made, without measuring."""
-        return time.perf_counter() - self._begin - self._measuring
-
-    def course(self, losses: np.ndarray) -> Course:
-        """Losses and measured errors together."""
-        unexplained = {
-            quantity: np.array([1 - getattr(errors, quantity).r2 for _, errors in self._measured])
-            for quantity in ("values", "deltas", "gammas")
-        }
-        return Course(losses, np.array([step for step, _ in self._measured]), unexplained)
 
 
 @eqx.filter_jit
