@@ -18,6 +18,7 @@ QUICK = (
     "heads in code", "size of heads in code", "scale from the shape", "groups in code", "layer norm with a count",
     "layer norm with a count in a field", "mean with a count", "slice by a field", "regrouped in a branch",
     "regrouped in a scan", "power of the width", "loop over the width", "depth from the width",
+    "own slope by the width",
 )  # fmt: skip
 
 

@@ -275,6 +275,32 @@ def tied(net, w, x):
     return w["a"].T @ jnp.tanh(w["a"] @ x)
 
 
+@jax.custom_vjp
+def damped(h):
+    """The slope is divided by the width, which values do not show."""
+    return jnp.tanh(h)
+
+
+damped.defvjp(lambda h: (jnp.tanh(h), h), lambda h, g: (g * (1 - jnp.tanh(h) ** 2) / h.shape[0],))
+
+
+@jax.custom_vjp
+def clipped(h):
+    """The slope is clipped, channel by channel."""
+    return jnp.tanh(h)
+
+
+clipped.defvjp(lambda h: (jnp.tanh(h), None), lambda _, g: (jnp.clip(g, -0.1, 0.1),))
+
+
+def own_slope_by_the_width(net, w, x):
+    return damped(w["a"] @ x) @ w["o"]
+
+
+def own_slope(net, w, x):
+    return clipped(w["a"] @ x) @ w["o"]
+
+
 def bilinear(net, w, x):
     h = jnp.tanh(w["a"] @ x)
     return jnp.einsum("i,ijo,j->o", h, w["m"], w["a"] @ x)
@@ -365,6 +391,8 @@ ZOO = {
         (halves_and_their_maximum, {"a": (8, 5), "o4": (4, 2)}, VECTOR, "equal"),
         (both_waves, {"a": (8, 5), "o16": (16, 2)}, VECTOR, "equal"),
         (tied, {"a": (8, 5)}, VECTOR, "equal"),
+        (own_slope_by_the_width, DENSE, VECTOR, "custom_vjp"),
+        (own_slope, DENSE, VECTOR, "equal"),
         (bilinear, {"a": (8, 5), "m": (8, 8, 2)}, VECTOR, "equal"),
         (outer_product, {"a": (8, 5), "b": (8, 5), "o64": (64, 2)}, VECTOR, "equal"),
         (excited, {"a": (8, 1, 3, 3), "down": (4, 8), "up": (8, 4), "o": (8, 2)}, IMAGE, "equal"),

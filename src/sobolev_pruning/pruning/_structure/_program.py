@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax.extend import source_info_util
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive, primitives
 from jaxtyping import Array, PyTree
 
 from ..._compat import body
@@ -90,12 +90,16 @@ class Traced:
         paths: of the arrays of the network in its pytree.
         parameters: those arrays.
         arguments: the arrays of the argument.
+        run: the program as a function of both, with the derivatives that the code gives it.
+        has_own_derivatives: whether reverse-mode derivatives come from rules in the code (`jax.custom_vjp`).
     """
 
     program: Program
     paths: tuple[str, ...]
     parameters: list[Array]
     arguments: list[Any]
+    run: Callable[[Sequence[Any], Sequence[Any]], list[Any]]
+    has_own_derivatives: bool
 
     @property
     def parameter_values(self) -> tuple[int, ...]:
@@ -138,7 +142,18 @@ def trace_network(network: PyTree, x: PyTree, call: Call | None) -> Traced:
     arrays = [leaf for _, leaf in leaves]
     closed = jax.make_jaxpr(flat)(arrays, arguments)
     paths = tuple(path_name(path) for path, _ in leaves)
-    return Traced(flatten(closed), paths, arrays, arguments)
+    return Traced(flatten(closed), paths, arrays, arguments, flat, _has_own_derivatives(closed.jaxpr))
+
+
+def _has_own_derivatives(jaxpr: Jaxpr) -> bool:
+    inner = (jaxpr for eqn in jaxpr.eqns for jaxpr in jax.tree.leaves(list(eqn.params.values()), is_leaf=_is_jaxpr))
+    return any(eqn.primitive is primitives.custom_vjp_call_p for eqn in jaxpr.eqns) or any(
+        _has_own_derivatives(j.jaxpr if isinstance(j, ClosedJaxpr) else j) for j in inner if _is_jaxpr(j)
+    )
+
+
+def _is_jaxpr(value: Any) -> bool:
+    return isinstance(value, Jaxpr | ClosedJaxpr)
 
 
 def path_name(path: tuple[Any, ...]) -> str:

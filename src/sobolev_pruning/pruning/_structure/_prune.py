@@ -73,10 +73,14 @@ def prune_groups(
     shrunk = eqx.combine(jax.tree.unflatten(tree, smaller), static)
     removal = removal_of(analysis, removed)
 
+    # Where channels are reduced together, the network with zeros is not what is wanted.
+    mixed = any(group.mixed_by for group in kept)
+
     def tried(guess: Guess, stays: frozenset[Place] = frozenset()) -> _Attempt:
         pruned, renewed = with_sizes_of(network, shrunk, guess, stays)
         try:
-            numbers = _check(analysis, remaining, removal, pruned, x, call, same_steps=guess is not Guess.NONE)
+            exactly = guess is not Guess.NONE
+            numbers = _check(analysis, remaining, removal, pruned, x, call, same_steps=exactly, mixed=mixed)
         except _DifferentError as error:
             return _Attempt(pruned, renewed, str(error), Numbers([], []))
         return _Attempt(pruned, renewed, None, numbers)
@@ -203,6 +207,7 @@ def _check(
     call: Call | None,
     *,
     same_steps: bool,
+    mixed: bool,
 ) -> Numbers:
     """Raise where the smaller network does something else: it fails, pairs other channels, or takes other steps.
 
@@ -229,6 +234,8 @@ def _check(
         references = (partial(evaluate_without, analysis.body, removal), _with_zeros(analysis, removal))
         found = [_difference_of_results(analysis, traced, removal, reference) for reference in references]
         wrong, numbers = None if None in found else found[0], Numbers([], [])
+    if wrong is None and traced.has_own_derivatives and not mixed:
+        wrong = _difference_of_derivatives(analysis, traced, removal)
     pairs = _difference_of_pairs(analysis, again, remaining)
     if wrong or pairs:
         raise _DifferentError(" ".join(part for part in (wrong, pairs) if part))
@@ -290,6 +297,36 @@ def _difference_of_results(
         if not all(close(a, b) for a, b in zip(expected, found, strict=True)):
             return "the network takes other steps, and returns something else than without the removed channels."
     return None
+
+
+def _difference_of_derivatives(analysis: Analysis, traced: Traced, removal: Removal) -> str | None:
+    """Whether rules of derivatives in the code do something else with fewer channels, as the values do not show."""
+    whole, axes = analysis.traced, [analysis.body.axes[i] for i in analysis.traced.parameter_values]
+
+    def slopes(network: Traced, parameters: list[Array], arguments: list[Array]) -> list[Array]:
+        def total(floats: list[Array | None]) -> Array:
+            filled = [a if f is None else f for f, a in zip(floats, arguments, strict=True)]
+            outputs = [out for out in network.run(parameters, filled) if eqx.is_inexact_array(out)]
+            return sum((jnp.sum(jnp.real(out) ** 2).astype(float) for out in outputs), start=jnp.zeros(()))
+
+        return jax.tree.leaves(jax.grad(total)([a if eqx.is_inexact_array(a) else None for a in arguments]))
+
+    @jax.jit
+    def both(parameters: list[Array], arguments: list[Array]) -> tuple[list[Array], list[Array]]:
+        zeroed = [
+            removal.filled(value, a, range(len(a)), np.zeros((), value.dtype))
+            for value, a in zip(parameters, axes, strict=True)
+        ]
+        smaller = [removal.taken(value, a) for value, a in zip(parameters, axes, strict=True)]
+        return slopes(whole, zeroed, arguments), slopes(traced, smaller, arguments)
+
+    rng = np.random.default_rng(0)
+    expected, found = both(
+        [_moved(rng, p) for p in whole.parameters], [_drawn_argument(rng, a) for a in whole.arguments]
+    )
+    if all(close(a, b) for a, b in zip(expected, found, strict=True)):
+        return None
+    return "a rule of `jax.custom_vjp` returns other derivatives than without the removed channels."
 
 
 # Arguments on which networks with other steps are compared, and fields that are left out of a guess one by one.
