@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sobolev_pruning.metrics import errors_between, measure
+from sobolev_pruning.metrics import errors_between, errors_by_column, measure
 from sobolev_pruning.reference import Samples
 from sobolev_pruning.study._run import _finite
 
@@ -54,6 +54,7 @@ def test_errors_are_those_of_a_loop():
         expected = by_loop(parts(found)[name], parts(truth)[name])
         np.testing.assert_allclose([measured.r2, measured.rmse, measured.max_error], expected, rtol=1e-12)
         assert [table[measure][name] for measure in table] == [measured.r2, measured.rmse, measured.max_error]
+    assert errors.each_delta == tuple(errors_by_column(found, truth)["dydx"].r2.ravel())
 
 
 def test_an_exact_prediction_has_no_error():

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..reference import Samples
+from ._columns import errors_by_column
 
 
 @final
@@ -37,12 +38,14 @@ class Errors(eqx.Module):
         gammas: of the sum of the Hessian's entries. With weights that sum to one this is the second derivative with
             respect to the basket, as in the published table.
         hessian: of all entries of the Hessian.
+        each_delta: R² of every first derivative by itself, of the first output's first; see `ColumnErrors`.
     """
 
     values: ErrorMeasures
     deltas: ErrorMeasures
     gammas: ErrorMeasures
     hessian: ErrorMeasures
+    each_delta: tuple[float, ...] = ()
 
     def items(self) -> Iterator[tuple[str, ErrorMeasures]]:
         """The four quantities by name."""
@@ -68,6 +71,7 @@ def errors_between(prediction: Samples, truth: Samples) -> Errors:
         measure(_known(prediction.dydx, "dydx"), _known(truth.dydx, "dydx")),
         measure(gammas(prediction), gammas(truth)),
         measure(_known(prediction.d2ydx2, "d2ydx2"), _known(truth.d2ydx2, "d2ydx2")),
+        tuple(errors_by_column(prediction, truth)["dydx"].r2.ravel().tolist()),
     )
 
 

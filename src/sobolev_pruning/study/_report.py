@@ -236,14 +236,22 @@ def _stages(stages: Sequence[Mapping[str, Any]]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{_e(_ROW_NAMES.get(stage["name"], stage["name"]))}</th>'
         f'<td class="text">{_e(_network(stage["network"]))}</td><td>{_e(grouped(stage["parameters"]))}</td>'
+        f"<td>{_worst_delta(stage)}</td>"
         f"<td>{_seconds(stage['seconds']) if stage.get('seconds') is not None else '–'}</td></tr>"
         for stage in stages
     )
     return (
         '<div class="scroll"><table class="stages"><thead><tr><th scope="col">stage</th>'
-        '<th scope="col" class="text">network</th><th scope="col">parameters</th><th scope="col">time</th></tr></thead>'
+        '<th scope="col" class="text">network</th><th scope="col">parameters</th>'
+        '<th scope="col">R² of the worst delta</th><th scope="col">time</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
+
+
+def _worst_delta(stage: Mapping[str, Any]) -> str:
+    """R² of the delta that is learned worst, since all together may hide it."""
+    found = [r2 for r2 in stage.get("r2_of_each_delta", ()) if r2 is not None]
+    return f"{min(found):.6f}" if found else "–"
 
 
 def _figure(figure: ReportFigure) -> str:

@@ -33,6 +33,7 @@ def summarise(stages: Sequence[Stage], seed: int, seconds: float) -> dict[str, A
                 "seconds": stage.seconds,
                 **stage.cube.table(),
                 "training_law": stage.training_law.table(),
+                "r2_of_each_delta": list(stage.cube.each_delta),
             }
             for stage in stages
         ],
