@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from crash_points import Crash, moments
-from sobolev_pruning._files import finish_together, write_whole
+from sobolev_pruning._files import files_together, finish_together, write_whole
 from sobolev_pruning.exchange import export_onnx
 from sobolev_pruning.pruning import Candidate, ShrinkResult, SurrogateErrors, Tolerance
 from sobolev_pruning.reference import MappedDataSet, Samples
-from sobolev_pruning.study import _front, write_front
+from sobolev_pruning.study import _front, check_front_folder, write_front
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate, load, save
 
 
@@ -80,7 +80,7 @@ def two_names(folder):
 
 
 def check_front(folder):
-    finish_together(folder / "front")
+    check_front_folder(folder / "front", overwrite=True)
     if (folder / "front" / "report.json").exists():
         listed = json.loads((folder / "front" / "report.json").read_text())["networks"]
         for name in (network["surrogate"] for network in listed if network["surrogate"]):
@@ -205,6 +205,44 @@ def test_a_file_of_several_names_is_whole_or_lies_complete_beside_itself(tmp_pat
         assert state(folder) in (old, new) or beside == [new["a"]]
         operation.act(folder)
         assert state(folder) == new
+
+
+def unfinished(tmp_path, listed):
+    """A folder with what a crash left complete in it, and such a list; files of others lie in it and above it."""
+    folder = tmp_path / "f" / "g"
+    with files_together(folder, html_files) as draft:
+        (draft / "a.html").write_text("old")
+    complete = folder / ".sobolev-pruning-0.complete"
+    complete.mkdir()
+    (complete / "b.html").write_text("new")
+    (complete / ".new.json").write_text(listed)
+    for path in (tmp_path / "mine", folder / "mine"):
+        path.write_text("mine")
+    return folder
+
+
+def html_files(folder):
+    return list(folder.glob("*.html"))
+
+
+@pytest.mark.parametrize("listed", ["{", "[" * 5000, "3", ""])
+def test_a_list_of_new_files_that_is_damaged_is_named_and_nothing_is_removed(tmp_path, listed):
+    folder = unfinished(tmp_path, listed)
+    before = state(tmp_path)
+    with pytest.raises(ValueError, match=r"\.new\.json: it does not list what is beside it"):
+        finish_together(folder, html_files)
+    assert state(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "listed", ['["../../mine", "/mine", "b.html", "mine"]', "[[]]", '{"a": 1}', '["a\\u0000"]', "[]"]
+)
+def test_a_list_that_was_tampered_with_removes_nothing_of_others(tmp_path, listed):
+    """A folder may come from somebody else."""
+    folder = unfinished(tmp_path, listed)
+    finish_together(folder, html_files)
+    assert state(tmp_path) == {"mine": b"mine", "f/g/mine": b"mine", "f/g/b.html": b"new"}
+    assert hidden(tmp_path) == []
 
 
 def test_every_kind_of_moment_is_seen(tmp_path):

@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from ._reading import from_json, reading
+
 try:
     import fcntl
 except ImportError:  # Windows; drafts of processes that died stay there until somebody removes them
@@ -27,8 +29,8 @@ _LONGEST_STEM = 100
 
 # Short, whatever the target is called, since the target's own name may be as long as the file system allows.
 _PREFIX, _DRAFT, _COMPLETE = ".sobolev-pruning-", ".tmp", ".complete"
-# Names of the files that go when those beside it take their places.
-_OBSOLETE = ".obsolete.json"
+# Of the files in a complete draft: those that are in place already are known by it.
+_NEW = ".new.json"
 
 # Drafts of this process that are not finished, for `remove_drafts`.
 _begun: set[Path] = set()
@@ -96,16 +98,16 @@ def folder_whole(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def files_together(folder: Path, replaced: Callable[[Path], Iterable[Path]]) -> Iterator[Path]:
+def files_together(folder: Path, ours: Callable[[Path], Iterable[Path]]) -> Iterator[Path]:
     """A draft to fill with files that take their places in a folder together, instead of others.
 
     No file system replaces several files in one step. The complete draft is therefore renamed first, to
-    `.sobolev-pruning-….complete`, with a list of what it replaces; from then on all new files are there, and what a
-    crash interrupts is brought to its end by the next call, or by `finish_together`.
+    `.sobolev-pruning-….complete`; from then on all new files are there, and what a crash interrupts is brought to its
+    end by the next call, or by `finish_together`.
 
     Args:
         folder: where the files belong, below it as they lie in the draft; it is made if it is missing.
-        replaced: which files of the folder go.
+        ours: which files of the folder are replaced; nothing else is ever removed.
 
     Yields:
         The draft.
@@ -114,35 +116,41 @@ def files_together(folder: Path, replaced: Callable[[Path], Iterable[Path]]) -> 
         OSError: the files cannot be written; unless they were complete already, all is as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    finish_together(folder)
-    old = {os.path.relpath(path, folder) for path in replaced(folder)}
+    finish_together(folder, ours)
     with _drafted(folder, folder=True) as (_, draft):
         yield draft
-        new = {os.path.relpath(path, draft) for path in draft.rglob("*") if path.is_file()}
-        write_whole(draft / _OBSOLETE, json.dumps(sorted(old - new)).encode())
+        new = sorted(os.path.relpath(path, draft) for path in draft.rglob("*") if path.is_file())
+        write_whole(draft / _NEW, json.dumps(new).encode())
         for path in draft.rglob("*"):
             _sync(path)
         _sync(draft)
-        for name in new:  # what needs room comes before the old files go
+        for name in new:  # what needs room comes before anything is replaced
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
         os.rename(draft, draft.with_suffix(_COMPLETE))
         _sync(folder)
-    finish_together(folder)
+    finish_together(folder, ours)
 
 
-def finish_together(folder: Path) -> None:
-    """Put in place what `files_together` had complete when its process died."""
+def finish_together(folder: Path, ours: Callable[[Path], Iterable[Path]]) -> None:
+    """Put in place what `files_together` had complete when its process died.
+
+    Raises:
+        ValueError: the list of the new files is damaged.
+    """
     for complete in [path for path in folder.glob(f"{_PREFIX}*{_COMPLETE}") if path.is_dir()]:
-        obsolete = complete / _OBSOLETE
-        if obsolete.exists():  # it goes when all is in place
-            for name in json.loads(obsolete.read_bytes()):
-                (folder / name).unlink(missing_ok=True)
-            new = [path.relative_to(complete) for path in complete.rglob("*") if path.is_file() and path != obsolete]
+        listed = complete / _NEW
+        if listed.exists():  # it goes when all is in place
+            with reading(listed, "it does not list what is beside it"):
+                kept = {folder / str(name) for name in from_json(listed.read_text("utf-8"))}
+            for path in set(ours(folder)) - kept:
+                path.unlink()
+            new = [path.relative_to(complete) for path in complete.rglob("*") if path.is_file() and path != listed]
             for name in new:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(complete / name, folder / name)
             for path in {folder, *((folder / name).parent for name in new)}:
                 _sync(path)
-            obsolete.unlink()
+            listed.unlink()
         shutil.rmtree(complete)
 
 

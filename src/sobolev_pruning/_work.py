@@ -11,11 +11,14 @@ from typing import final
 
 from ._files import write_whole
 from ._lock import LOCK, locked
+from ._reading import brief, from_json
 from ._version import __version__
 
 _FILE = "work.json"
 # What a command may keep in its folder; nothing else there is ever touched.
 _OURS = ("checkpoints", "stages", "trials")
+# Facts of other work that a message names.
+_MOST_LISTED = 12
 
 
 class UnfinishedError(FileExistsError, ValueError):
@@ -108,16 +111,16 @@ def work(folder: Path, what: str, facts: Mapping[str, object], *, resume: bool, 
 def _compare(folder: Path, what: str, told: Mapping[str, str]) -> None:
     path = folder / _FILE
     try:
-        stored = json.loads(path.read_bytes())
-        facts = stored["facts"]
-        whole = stored["digest"] == _digest(facts)
+        stored = from_json(path.read_text("utf-8"))
+        facts = dict[str, str](stored["facts"])
+        whole = stored["digest"] == _digest(facts) and all(isinstance(fact, str) for fact in facts.values())
     except (ValueError, KeyError, TypeError, RecursionError):
         whole, facts = False, {}
     if not whole:
         raise OtherWorkError(f"{path} is damaged or edited, so the {what} cannot go on; --overwrite begins anew.")
     different = [name for name in sorted(told.keys() | facts.keys()) if told.get(name) != facts.get(name)]
     if different:
-        pairs = {name: (_short(facts.get(name)), _short(told.get(name))) for name in different}
+        pairs = {brief(name): (_short(facts.get(name)), _short(told.get(name))) for name in different[:_MOST_LISTED]}
         listed = ", ".join(f"{name} ({there} there, {here} here)" for name, (there, here) in pairs.items())
         raise OtherWorkError(
             f"the unfinished {what} in {folder} is another one: it differs in {listed}. Resume with the same, or "
@@ -126,7 +129,7 @@ def _compare(folder: Path, what: str, told: Mapping[str, str]) -> None:
 
 
 def _short(fact: str | None) -> str:
-    return "absent" if fact is None else fact if len(fact) <= 60 else f"{fact[:57]}…"
+    return "absent" if fact is None else brief(fact, 60)
 
 
 def _digest(facts: Mapping[str, str]) -> str:

@@ -47,7 +47,10 @@ class RecordedTrials:
             surrogate, facts = load_record(path, self._activation)
             if (facts["number"], tuple(facts["hidden"])) != (number, hidden):
                 raise ValueError(f"it is trial {facts['number']}, of {facts['hidden']} hidden nodes")
-            return Candidate(surrogate, SurrogateErrors(**facts["errors"]), facts["within"])
+            errors = SurrogateErrors(**facts["errors"])
+            if not all(isinstance(error, float | None) for error in dataclasses.asdict(errors).values()):
+                raise ValueError("its errors are not numbers")
+            return Candidate(surrogate, errors, bool(facts["within"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             warnings.warn(f"{path} cannot be used ({error}); that trial is repeated.", CheckpointWarning, stacklevel=5)
             return None

@@ -41,7 +41,7 @@ def check_front_folder(path: str | os.PathLike, *, overwrite: bool = False) -> N
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path} is a file; give a folder for the output.")
-    finish_together(path)
+    finish_together(path, files_of_front)
     earlier = files_of_front(path)
     if earlier and not overwrite:
         raise RunExistsError(f"{path} already holds {earlier[0].name}; give another folder, or --overwrite.")

@@ -8,6 +8,7 @@ from typing import Any
 from jaxtyping import Array
 
 from .._digest import digest
+from .._reading import from_json, reading
 from ._storage import load, save
 from ._surrogate import Surrogate
 
@@ -42,7 +43,8 @@ def load_record(path: Path, activation: Callable[[Array], Array]) -> tuple[Surro
     surrogate = Surrogate(stored.network, stored.normalisation, tuple(provenance.items()))
     if written != _digest(surrogate, text):
         raise ValueError(f"{path}: what it holds is not what was written.")
-    return surrogate, json.loads(text)
+    with reading(path, "its facts cannot be read"):
+        return surrogate, dict(from_json(text))
 
 
 def _digest(surrogate: Surrogate, text: str) -> str:

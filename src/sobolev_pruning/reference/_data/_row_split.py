@@ -9,6 +9,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, UInt64
 
+from ..._reading import shown
+
 
 @final
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class RowSplit:
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             found = None
         if found is None or not (0 <= found.last < 2**64 and abs(found.seed) < 2**63):
-            raise ValueError(f"`split` in the provenance of the surrogate is damaged: {text[:80]!r}.")
+            raise ValueError(f"`split` in the provenance of the surrogate is damaged: {shown(text)}.")
         return found
 
 
