@@ -40,7 +40,9 @@ class _Moments:
         elif event in RENAMES:
             self.point(event, arguments[0], arguments[1])
         elif event in CHANGES:
-            self.point(event, arguments[0])
+            path, within = arguments[0], arguments[-1] if event in ("os.remove", "os.rmdir") else -1
+            # Whole folders are removed by names within an open one.
+            self.point(event, os.path.join(_of_descriptor(within), os.fsdecode(path)) if within > 0 else path)
 
     def point(self, kind, *paths, half=None):
         """One moment; the process may end at it."""

@@ -47,8 +47,11 @@ class Watch:
             path, mode, flags = arguments
             if isinstance(path, int) or not (set(mode or "") & set("wax+") or (flags or 0) & (os.O_WRONLY | os.O_RDWR)):
                 return
-        elif event in self.CHANGES:
+        elif event in self.CHANGES and not isinstance(arguments[0], int):  # that was opened, and seen, before
             path = arguments[0]
+            if isinstance(arguments[-1], int) and arguments[-1] > 0 and event in ("os.remove", "os.rmdir"):
+                # Whole folders are removed by names within an open one.
+                path = os.path.join(os.readlink(f"/proc/self/fd/{arguments[-1]}"), os.fsdecode(path))
         elif event in self.FORBIDDEN:
             self.seen.append(event)
             return

@@ -22,14 +22,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
-from mutations import damaged, damaged_json
+from mutations import damaged, damaged_json, damaged_value
 from pyarrow import parquet
 from safetensors import safe_open
 
 from sobolev_pruning import cli
+from sobolev_pruning._reading import from_json
+from sobolev_pruning._version import __version__
+from sobolev_pruning._work import OtherWorkError, _digest, work
+from sobolev_pruning.certification import tables
 from sobolev_pruning.cli._certify import _region
 from sobolev_pruning.cli._ending import Refused
+from sobolev_pruning.pruning import Tolerance, kept_inputs
+from sobolev_pruning.pruning._recorded import RecordedTrials
 from sobolev_pruning.reference import CsvFormat, MappedDataSet, read_points, read_table, stream_table, table_columns
+from sobolev_pruning.reference._data._row_split import RowSplit
 from sobolev_pruning.regions import region_from_dict
 from sobolev_pruning.sobolev import CheckpointWarning
 from sobolev_pruning.study import ConfigError, StudyConfig
@@ -46,7 +53,9 @@ from sobolev_pruning.surrogate import (
     load,
     load_certificate,
     save,
+    save_record,
 )
+from sobolev_pruning.surrogate._certificate import _checksum
 
 FIRST, SECOND = "d{output}/d{input}", "d2{output}/d{input}d{other}"
 COLUMNS = {
@@ -388,7 +397,8 @@ def write_model(random, folder):
     kind = random.random()
     if kind < 0.35:  # the description of the network
         key = "certificate" if "certificate" in metadata and random.random() < 0.5 else "config"
-        changed = metadata | {key: damaged_json(random, json.loads(metadata[key]))}
+        text = damaged_json(random, json.loads(metadata[key]))
+        changed = metadata | {key: with_digest(text) if key == "certificate" and random.random() < 0.8 else text}
         file = with_header(header | {"__metadata__": changed}, data)
     elif kind < 0.6:  # the description of the tensors
         file = with_header(damaged_json(random, header).encode("utf-8", "surrogatepass"), data)
@@ -402,17 +412,34 @@ def write_model(random, folder):
 def read_model(random, folder):
     path = folder / "m.safetensors"
     surrogate = load(path)
-    load_certificate(path, surrogate)
+    show(load_certificate(path, surrogate))
+
+
+def show(certificate):
+    """All that is made of a certificate that was read."""
+    if certificate is not None:
+        for every_claim in (False, True):
+            tables(certificate, every_claim=every_claim)
+        certificate.where()
+        assert Certificate.from_json(certificate.to_json()).to_json() == certificate.to_json()
+
+
+def with_digest(text):
+    """The checksum that belongs to a certificate; without it nothing else of it is looked at."""
+    try:
+        parts = from_json(text)
+        parts.pop("digest", None)
+        return json.dumps(parts | {"digest": _checksum(parts)})
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return text
 
 
 def write_certificate(random, folder):
     text = certificate_of(surrogates_once()["dense"]).to_json()
-    kind = random.random()
-    text = (
-        damaged_json(random, json.loads(text))
-        if kind < 0.7
-        else damaged(random, text.encode()).decode("utf-8", "replace")
-    )
+    if random.random() < 0.8:
+        text = with_digest(damaged_json(random, json.loads(text)))
+    else:
+        text = damaged(random, text.encode()).decode("utf-8", "replace")
     (folder / "proof.json").write_text(text, encoding="utf-8", errors="surrogatepass")
 
 
@@ -428,6 +455,7 @@ def surrogates_once():
 def read_certificate(random, folder):
     certificate = Certificate.from_json((folder / "proof.json").read_text(encoding="utf-8", errors="surrogatepass"))
     certificate.is_of(surrogates_once()["dense"])
+    show(certificate)
 
 
 # Regions
@@ -550,6 +578,69 @@ def read_checkpoints(random, folder):
         store.resume(start, n_steps)
 
 
+# What a command keeps to go on
+
+FACTS = {"table": "0" * 32, "order": "1", "seed": "0", "--widths": "[4, 3]", "steps": "200"}
+SPLIT = RowSplit.draw(np.arange(20.0).reshape(10, 2), 0.2, seed=3)
+ERRORS = {name: 0.5 for name in ("values", "gradients", "largest_value", "largest_gradient")}
+TRIAL = {
+    "number": 0,
+    "hidden": [4, 3],
+    "errors": {**ERRORS, "curvature": None, "largest_curvature": None},
+    "within": True,
+}
+
+
+def write_work(random, folder):
+    told = FACTS | {"version": f"sobolev-pruning {__version__}, JAX {jax.__version__}"}
+    facts = damaged_value(random, told) if random.random() < 0.6 else told
+    text = json.dumps({"facts": facts, "digest": _digest(facts)})
+    if random.random() < 0.5:
+        text = damaged(random, text.encode()).decode("utf-8", "replace")
+    (folder / "work.json").write_text(text, errors="surrogatepass")
+
+
+def read_work(random, folder):
+    with work(folder, "fit", FACTS, resume=True, overwrite=False) as found:
+        assert found.is_resumed
+        (folder / "checkpoints").mkdir(exist_ok=True)
+
+
+def write_trial(random, folder):
+    facts = TRIAL
+    for _ in range(random.choice((0, 1, 1, 3))):
+        facts = damaged_value(random, facts)
+    path = folder / "trial-0000.safetensors"
+    save_record(path, surrogates_once()["dense"], facts)
+    if random.random() < 0.4:
+        path.write_bytes(damaged(random, path.read_bytes()))
+
+
+def read_trial(random, folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CheckpointWarning)
+        found = RecordedTrials(folder, jax.nn.silu).read(0, (4, 3))
+    if found is None:
+        raise ValueError("trial-0000.safetensors: repeated")
+    Tolerance(values=1e-3, largest_gradient=1.0).holds(found.errors)
+    found.errors.as_dict()
+
+
+def write_provenance(random, folder):
+    facts = random.choice((json.loads(SPLIT.to_text()), [1, 0], [0, 1]))
+    (folder / "provenance").write_text(damaged_json(random, facts), errors="surrogatepass")
+
+
+def read_provenance(random, folder):
+    text = (folder / "provenance").read_text(errors="surrogatepass")
+    if random.random() < 0.7:
+        split = RowSplit.from_text(text)
+        split.held_out(np.zeros((3, 2)))
+        split.is_of(np.zeros((3, 2)))
+    else:
+        kept_inputs(surrogates_once()["dense"].with_provenance(kept_inputs=text))
+
+
 # The command
 
 COMMANDS = {
@@ -617,5 +708,8 @@ TARGETS = {
     "regions of the command": Target(6_000, write_option, read_option, (ValueError, FileNotFoundError, Refused), False),
     "folders of data": Target(8_000, write_mapped, read_mapped, (ValueError, FileNotFoundError)),
     "checkpoints": Target(1_000, write_checkpoints, read_checkpoints, own_folder=True),
+    "folders of work": Target(4_000, write_work, read_work, (ValueError, OtherWorkError), False, own_folder=True),
+    "trials": Target(2_000, write_trial, read_trial, drafts=True),
+    "provenance": Target(4_000, write_provenance, read_provenance, named=False),
     "the command": Target(1_000, write_command, read_command, (Refused,), False, drafts=True),
 }
