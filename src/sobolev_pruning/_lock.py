@@ -42,10 +42,12 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     finally:
         if descriptor is not None:
             # While it is held nobody else can make this file theirs; they may have made another, if it was removed.
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    path.unlink()
-            os.close(descriptor)
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                        path.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def _acquired(path: Path, what: str) -> int | None:
@@ -73,4 +75,7 @@ def _acquired(path: Path, what: str) -> int | None:
                 return descriptor
         except FileNotFoundError:
             pass
+        except BaseException:  # such as a full disk; the lock would else be held as long as this process lives
+            os.close(descriptor)
+            raise
         os.close(descriptor)
