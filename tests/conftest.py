@@ -4,6 +4,7 @@ import gc
 import math
 import os
 import random
+import tempfile
 from pathlib import Path
 
 import jax
@@ -252,6 +253,25 @@ def pytest_collection_modifyitems(items):
         entries = LONG.get(item.path.relative_to(TESTS).as_posix(), ())
         if any(item.name == e or (not e.endswith("]") and item.name.startswith(e)) for e in entries):
             item.add_marker(pytest.mark.slow)
+
+
+# Two workers compile many programs alike, and each compiles some again that it has forgotten (below). One folder holds what
+# the workers of a run have compiled; JAX's keys name its version, the flags and the program. Processes that a test
+# starts do not use it: some are killed, and JAX writes an entry in place, so that half of one would stay. What a worker
+# reads while the other writes fails its checksum, and is compiled (`filterwarnings` in pyproject.toml).
+COMPILED = "SOBOLEV_PRUNING_TESTS_COMPILED"
+
+
+def pytest_configure(config):
+    """Give the workers of a run one folder for compiled programs."""
+    if hasattr(config, "workerinput"):
+        if COMPILED in os.environ:
+            jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    elif config.getoption("numprocesses", None) and jax.config.jax_compilation_cache_dir is None:
+        folder = tempfile.TemporaryDirectory(prefix="sobolev-pruning-tests-", ignore_cleanup_errors=True)
+        os.environ[COMPILED] = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 # Here, code is compiled as users compile it: whether an enclosure holds may depend on what the compiler does.
