@@ -1,4 +1,4 @@
-"""Settings of every test: 64 bits, no silent promotion of dtypes, fresh keys with a printed seed."""
+"""Settings of every test: 64 bits, no silent promotion of dtypes, keys with a printed seed."""
 
 import gc
 import math
@@ -322,10 +322,18 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--fresh-seeds", action="store_true", help="other random keys in every run (`make sweep`)")
+
+
 @pytest.fixture
-def getkey():
-    """A function that returns a new random key at every call; the seed is shown when a test fails."""
-    seed = random.Random().randint(0, 2**31 - 1)
+def getkey(request):
+    """A function that returns a new random key at every call; the seed is shown when a test fails.
+
+    A test has the same seed in every run, so that what a change breaks is the change's; sweeps look for more.
+    """
+    source = random.Random(None if request.config.getoption("--fresh-seeds") else request.node.nodeid)
+    seed = source.randint(0, 2**31 - 1)
     print(f"seed = {seed}")
     key = jax.random.key(seed)
 
