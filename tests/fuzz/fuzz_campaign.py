@@ -66,6 +66,8 @@ WATCH = None
 
 def run_case(target, name, number, seed, box):
     """One case, in the empty folder `box`; returns what was wrong with it, if anything, and whether it was read."""
+    import jax  # once the process has been set up (`prepare`)
+
     global WATCH
     WATCH = Watch() if WATCH is None else WATCH
     source = random.Random(f"{seed}/{name}/{number}")
@@ -75,7 +77,7 @@ def run_case(target, name, number, seed, box):
     target.write(source, folder)
     before = listing(box)
     WATCH.seen, WATCH.allowed = [], (str(folder),) if target.drafts or target.own_folder else ()
-    WATCH.allowed += tuple(filter(None, [os.environ.get("JAX_COMPILATION_CACHE_DIR")]))
+    WATCH.allowed += tuple(filter(None, [jax.config.jax_compilation_cache_dir]))
     wrong, was_read = "", False
     WATCH.on = True
     try:
