@@ -255,8 +255,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
 
 
-# Two workers compile many programs alike, and each compiles some again that it has forgotten (below). One folder holds what
-# the workers of a run have compiled; JAX's keys name its version, the flags and the program. Processes that a test
+# Two workers compile many programs alike, and each compiles some again that it has forgotten (below). One folder holds
+# what the workers of a run have compiled; JAX's keys name its version, the flags and the program. Processes that a test
 # starts do not use it: some are killed, and JAX writes an entry in place, so that half of one would stay. What a worker
 # reads while the other writes fails its checksum, and is compiled (`filterwarnings` in pyproject.toml).
 COMPILED = "SOBOLEV_PRUNING_TESTS_COMPILED"
