@@ -17,6 +17,7 @@ from sobolev_pruning.intervals import (
     Ternary,
     UnsupportedPrimitiveError,
     inclusion,
+    mean_value,
     outward,
     register_rule,
     rule_for,
@@ -140,6 +141,21 @@ def test_bounds_are_differentiable():
     slope = jax.grad(upper)(0.1)
     estimate = (upper(0.1 + 1e-6) - upper(0.1 - 1e-6)) / 2e-6
     assert abs(slope - estimate) < 1e-6
+
+
+@pytest.mark.parametrize("domain", ["interval", "affine", "mean value"])
+@pytest.mark.parametrize("function", [jax.nn.softmax, jnp.abs])
+def test_derivatives_of_bounds_are_finite(function, domain):
+    """At points, where boxes only touch a kink, and at ordinary ones: a choice that is not taken must not leave NaN."""
+
+    def width(ends):
+        box = Interval(ends[0], ends[1])
+        if domain == "mean value":
+            return mean_value(lambda x: function(x).sum())(box).width
+        return inclusion(lambda x: function(x).sum(), domain=domain)(box).width
+
+    ends = jnp.array([[[0.0, 0.0]] * 2, [[0.0, -1.0], [1.0, 0.0]], [[-0.5, 0.2], [0.5, 0.4]], [[0.3, 0.3]] * 2])
+    assert jnp.isfinite(jax.jit(jax.vmap(jax.grad(width)))(ends)).all()
 
 
 def test_mixed_arguments_and_pytrees():

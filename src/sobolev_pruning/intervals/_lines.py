@@ -88,7 +88,7 @@ class Lines:
             start = _chosen(seen, start, first)
             stop = _chosen(piece.reached, last, stop)
             seen = seen | piece.reached
-        return _finite((stop[1] - start[1]) / (stop[0] - start[0]))
+        return _quotient(stop[1] - start[1], stop[0] - start[0])
 
     @staticmethod
     def _ends(piece: Samples) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
@@ -111,7 +111,7 @@ class Lines:
         for weight, t, f in parts:
             above = above + weight * ((t - middle[None]) * (f - mean[None])).sum(0)
             below = below + weight * ((t - middle[None]) ** 2).sum(0)
-        return _finite(above / below)
+        return _quotient(above, below)
 
     def tangents(self) -> list[Array]:
         """Slopes of the graph near the ends and in the middle, as far as they are known."""
@@ -137,9 +137,16 @@ def _finite(x: Array) -> Array:
     return jnp.where(jnp.isfinite(x), x, jnp.zeros((), x.dtype))
 
 
+def _quotient(x: Array, y: Array) -> Array:
+    """`x/y`, or 0 where that is no number, as between equal points; so is its derivative there."""
+    known = jnp.isfinite(x) & jnp.isfinite(y) & (y != 0)
+    zero, one = jnp.zeros((), x.dtype), jnp.ones((), y.dtype)
+    return _finite(jnp.where(known, x, zero) / jnp.where(known, y, one))
+
+
 def _slope_between(piece: Samples, a: int, b: int) -> Array:
     value = piece.middle
-    return _finite((value[b] - value[a]) / (piece.points[b] - piece.points[a]))
+    return _quotient(value[b] - value[a], piece.points[b] - piece.points[a])
 
 
 def _chosen(condition: Array, x: tuple[Array, Array], y: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -166,8 +166,10 @@ def _sides(slope: Interval, x: Interval) -> tuple[Interval, Interval, Interval, 
     `(u·lower − l·upper)/(u − l)`, and the upper bound least at its mirror image.
     """
     rising, falling = slope.lower >= 0, slope.upper <= 0
-    share = -slope.lower / (slope.upper - slope.lower)
-    share = jnp.clip(jnp.where(jnp.isnan(share), 0.5, share), 0.0, 1.0).astype(x.dtype)
+    span = slope.upper - slope.lower
+    known = jnp.isfinite(span) & (span > 0)
+    share = jnp.where(known, -slope.lower, 0.5) / jnp.where(known, span, 1.0)
+    share = jnp.clip(share, 0.0, 1.0).astype(x.dtype)
     low, upp = (jnp.broadcast_to(end, slope.shape) for end in (x.lower, x.upper))
     step = share * (upp - low)
 
