@@ -1,5 +1,8 @@
 """Data sets of arrays, in memory and on disk: what they refuse, how they are split, and that both draw the same."""
 
+import subprocess
+import sys
+import textwrap
 import tracemalloc
 
 import equinox as eqx
@@ -290,3 +293,21 @@ def test_derivatives_without_values(tmp_path):
         ValueLoss().calibrate(data.samples)
     loss = SobolevLoss().calibrate(units.normalise(data.samples))
     assert bool(jnp.isfinite(loss(lambda z: z[:1], units.normalise(data.samples))))
+
+
+def test_drafts_of_a_process_that_died_are_removed_by_the_next_write(tmp_path):
+    dying = """
+        import os, sys
+        import numpy as np
+        from sobolev_pruning.reference import MappedDataSet, Samples
+        import jax.numpy as jnp
+        def parts():
+            yield Samples(jnp.ones((4, 1)), jnp.ones((4, 1)))
+            os._exit(9)
+        MappedDataSet.write(sys.argv[1], parts())
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(dying), tmp_path / "data"], check=False)
+    assert done.returncode == 9
+    assert len(list(tmp_path.iterdir())) == 1
+    MappedDataSet.write(tmp_path / "data", [FLAT])
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]

@@ -1,5 +1,6 @@
 """Files of a run appear whole or not at all, and nobody else's are touched."""
 
+import errno
 import os
 
 import pytest
@@ -110,3 +111,30 @@ def test_overwriting_keeps_foreign_files_beside_the_checkpoints(tmp_path):
     RunFolder(tmp_path, overwrite=True).begin()
     assert not own.exists()
     assert foreign.read_text() == "mine"
+
+
+def test_a_run_whose_folder_has_no_room_left_goes_on_in_another(tmp_path, monkeypatch):
+    """A file-system limit that the third file meets; nothing that was written before is left behind."""
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path / "home")
+    folder = RunFolder(tmp_path / "out")
+    folder.write("config.toml", "seed = 1\n")
+    folder.store("checkpoints/a.safetensors", lambda path: path.write_bytes(b"weights"))
+
+    def full(path):
+        if tmp_path / "out" in path.parents:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        path.write_bytes(b"more weights")
+
+    at = folder.store("checkpoints/b.safetensors", full)
+    folder.write("summary.json", "{}")
+    moved = tmp_path / "home" / "out-rescued"
+    assert (folder.path, at) == (moved, moved / "checkpoints" / "b.safetensors")
+    assert isinstance(folder.moved, OSError)
+    assert tree(moved) == {
+        "config.toml": b"seed = 1\n",
+        "checkpoints/a.safetensors": b"weights",
+        "checkpoints/b.safetensors": b"more weights",
+        "summary.json": b"{}",
+    }
+    assert tree(tmp_path / "out") == {"config.toml": b"seed = 1\n", "checkpoints/a.safetensors": b"weights"}
