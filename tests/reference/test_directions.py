@@ -11,6 +11,7 @@ import pytest
 
 from sobolev_pruning.reference import (
     Axes,
+    Cotangents,
     FunctionReference,
     Gaussian,
     InUnits,
@@ -223,6 +224,13 @@ def test_more_directions_than_dimensions_are_refused(kind):
 def test_no_directions_are_refused(kind):
     with pytest.raises(ValueError, match="`count` is 0"):
         kind(0)
+
+
+def test_known_scales_may_be_given_while_jax_traces():
+    """As by the fingerprint of a fit with curvature, which looks at the shapes of a batch alone."""
+    known = jnp.asarray([1.0, 2.0])
+    shape = jax.eval_shape(lambda: (InUnits(Axes(), known, known).x_scale, Cotangents(1, known).scale))
+    assert [part.shape for part in shape] == [(2,), (2,)]
 
 
 REFUSED = {

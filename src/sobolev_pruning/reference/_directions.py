@@ -8,6 +8,7 @@ from typing import final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -158,7 +159,7 @@ class InUnits(AbstractDirections):
         for name, scale in (("x_scale", self.x_scale), ("y_scale", self.y_scale)):
             if scale is None or isinstance(scale, Tracer):
                 continue
-            if scale.ndim != 1 or not bool(jnp.all(jnp.isfinite(scale) & (scale > 0))):
+            if scale.ndim != 1 or not np.all(np.isfinite(scale) & (np.asarray(scale) > 0)):
                 raise ValueError(f"`{name}` is {scale.tolist()}; give one finite, positive number for each column.")
 
     def draw(

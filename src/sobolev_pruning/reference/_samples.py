@@ -89,8 +89,8 @@ class LabelWeights(eqx.Module):
         def weight(name: str, s: Float[Array, "..."] | None) -> Float[Array, "..."] | None:
             if s is None:
                 return None
-            if not isinstance(s, Tracer) and not bool(jnp.all(s > 0)):
-                raise ValueError(f"the standard errors of `{name}` hold {float(jnp.min(s))}; they must be positive.")
+            if not isinstance(s, Tracer) and not np.all(np.asarray(s) > 0):
+                raise ValueError(f"the standard errors of `{name}` hold {float(np.min(s))}; they must be positive.")
             # Relative to the smallest, so that no unit of theirs overflows.
             w = (jnp.min(s) / s) ** 2
             return w / jnp.mean(w)

@@ -5,7 +5,7 @@ from typing import final
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -41,7 +41,7 @@ class Cotangents(eqx.Module):
             raise ValueError(f"`count` is {self.count}; ask for at least one cotangent.")
         if self.scale is None or isinstance(self.scale, Tracer):
             return
-        if self.scale.ndim != 1 or not bool(jnp.all(jnp.isfinite(self.scale) & (self.scale > 0))):
+        if self.scale.ndim != 1 or not np.all(np.isfinite(self.scale) & (np.asarray(self.scale) > 0)):
             raise ValueError(f"`scale` is {self.scale.tolist()}; give one finite, positive number for each output.")
 
     def draw(self, key: PRNGKeyArray, n: int, m: int, dtype: DTypeLike) -> Float[Array, "n k m"]:
