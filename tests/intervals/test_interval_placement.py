@@ -71,6 +71,13 @@ def test_what_is_placed_is_enclosed(domain):
             assert np.all(enclosure.is_bounded), name
 
 
+@pytest.mark.parametrize("domain", ["interval", "affine", "backward"])
+def test_an_index_beyond_the_end_reads_the_last_entry(domain):
+    out = inclusion(lambda x: (2 * x)[jnp.array([0, 1, 5])].sum(), domain=domain)(Interval([-0.5, 0.1], [0.6, 0.9]))
+    assert out.contains(2 * 0.0 + 4 * 0.9)
+    np.testing.assert_allclose([out.lower, out.upper], [2 * -0.5 + 4 * 0.1, 2 * 0.6 + 4 * 0.9], rtol=1e-12)
+
+
 @pytest.mark.parametrize("domain", ["affine", "backward"])
 def test_what_is_filled_with_nan_is_unknown(domain):
     box = Interval([0.0, 0.0], [1.0, 1.0])

@@ -159,7 +159,7 @@ def test_what_moves_nothing_scores_zero():
     w1, w2, w3 = where(model)
     # Node 1 of layer 0 is dead, node 2 of layer 1 is constant, input 0 is not looked at; output 1 is deaf to node 0.
     dead = (w1.at[:, 0].set(0), w2.at[:, 1].set(0).at[2].set(0), w3.at[1, 0].set(0))
-    scores = significance(eqx.tree_at(where, model, dead), region())
+    scores = significance(eqx.tree_at(where, model, dead), region(), domain="interval")
     # The dot products keep a margin for underflow also where no other rounding is covered.
     inputs, first, second = (np.asarray(s) < 1e-300 for s in (scores.inputs, *scores.hidden))
     np.testing.assert_array_equal(inputs, [[True, False]] * 2)
@@ -170,7 +170,8 @@ def test_what_moves_nothing_scores_zero():
 def test_units_of_the_output_scale_the_scores():
     model = surrogate(WIDTHS)
     larger = eqx.tree_at(lambda s: s.normalisation.y_scale, model, model.normalisation.y_scale * jnp.array([4.0, 0.5]))
-    for a, b in zip(significance(model, region()).hidden, significance(larger, region()).hidden, strict=True):
+    ours, theirs = (significance(m, region(), domain="interval") for m in (model, larger))
+    for a, b in zip(ours.hidden, theirs.hidden, strict=True):
         np.testing.assert_allclose(b, np.asarray(a) * [[4.0], [0.5]], rtol=1e-12)
 
 
