@@ -260,6 +260,12 @@ BAD = {
         "column 1, 'one', but is 1 in all 48",
     ),
     "constant output": (["--inputs", "a,b", "--outputs", "one"], {}, "column 0, 'one', but is 1 in all 48 samples"),
+    "a column for two derivatives": (
+        [*AB_Y, "--derivatives", "dy/da=y/a,dy/da=y/b"],
+        {},
+        "--derivatives takes the column 'dy/da' for both ('y', 'a') and ('y', 'b'); a column holds one derivative",
+    ),
+    "a share that is too small": ([*AB_Y, "--validation", "0.001"], {}, "use more samples or another share"),
     "one row": (AB_Y, {"t.csv": "a,b,y\n1,2,3\n"}, "of 1 samples leaves one of the two sets empty"),
     "order 1 of values": (
         ["--inputs", "a,b", "--outputs", "one", "--order", "1"],
@@ -273,6 +279,7 @@ BAD = {
         "which --second-derivatives asks for",
     ),
     "no widths": ([*AB_Y, "--widths", "8,x"], {}, "--widths is '8,x'; give the nodes of each hidden layer"),
+    "a width beyond all memory": ([*AB_Y, "--widths", "1" + "0" * 30], {}, "from 1 to 1000000, such as 64,64"),
     "zero width": ([*AB_Y, "--widths", "0"], {}, "--widths is '0'"),
     "activation": ([*AB_Y, "--activation", "foo"], {}, "--activation is 'foo'; it must be one of celu, elu"),
     "no steps": ([*AB_Y, "--steps", "0"], {}, "--steps is 0; it must be at least 1"),
@@ -304,3 +311,21 @@ def test_help_names_every_option(run):
     assert (status, err) == (0, "")
     for option in ("--inputs", "--derivatives", "--errors", "--order", "--widths", "--validation", "--onnx"):
         assert option in out
+
+
+def test_options_of_texts_are_refused_by_their_names_for_other_tables(run, tmp_path):
+    np.savez(tmp_path / "t.npz", **COLUMNS)
+    for options, message in (
+        (["--missing=-999"], "--missing says how a text is written, and t.npz is none; leave it out"),
+        (["--unit-row"], "--unit-row says how a text is written"),
+    ):
+        status, out, err = run(*AB_Y, *options, table="t.npz")
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert message in err
+
+
+def test_too_little_memory_is_one_line(run, tmp_path):
+    status, _, err = run(*AB_Y, "--widths", "1000000,1000000")
+    assert status == 1
+    assert err.splitlines()[-1].startswith("sobolev-pruning: the memory of this machine is not enough")
+    assert not (tmp_path / "model.safetensors.checkpoint").exists()

@@ -75,7 +75,14 @@ BAD = {
     "no budget": (["--region", "0:1,0:1", "--budget", "0s"], {}, "it must be positive"),
     "a budget of words": (["--region", "0:1,0:1", "--budget", "soon"], {}, "give a time such as 60s"),
     "an unknown shape": (["--region", "0:1,0:1", "--shape", "ball"], {}, "--shape is 'ball'"),
-    "order 3": (["--region", "0:1,0:1", "--order", "3"], {}, "`order` is 3"),
+    "order 3": (["--region", "0:1,0:1", "--order", "3"], {}, "--order is 3"),
+    "a scale of ranges": (["--region", "0:1,0:1", "--scale", "2"], {}, "are of regions around data; leave them out"),
+    "a shape of ranges": (["--region", "0:1,0:1", "--shape", "aligned"], {}, "are of regions around data"),
+    "a scale of zero": (
+        ["--region", "d.csv", "--scale", "0"],
+        {"d.csv": "1,2\n3,4\n"},
+        "--scale is 0.0; it must be pos",
+    ),
     "another that is not there": (["--region", "0:1,0:1", "--against", "no"], {}, "no: there is no such file"),
     "output nowhere": (["--region", "0:1,0:1", "--output", "no/proof.json"], {}, "no/proof.json: cannot be written"),
 }
@@ -92,6 +99,42 @@ def test_bad_input_is_one_line_and_status_2(run, tmp_path, arguments, files, mes
     assert err.count("\n") == 1
     assert len(err) < 500
     assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_only_surrogates_of_the_same_inputs_and_outputs_are_compared(run):
+    """In another order of the inputs the difference would be that of two unrelated functions."""
+    save(network([2, 3, 1]).named(inputs=["a", "b"]), "model.safetensors")
+    save(network([2, 3, 1]).named(inputs=["b", "a"]), "turned.safetensors")
+    save(network([1, 3, 1]), "narrow.safetensors")
+    for other, message in (
+        ("narrow.safetensors", "--against narrow.safetensors has 1 inputs, and MODEL has 2; they cannot be compared"),
+        ("turned.safetensors", "has the inputs 'b, a', and MODEL 'a, b': they are in another order"),
+    ):
+        status, out, err = run("model.safetensors", "--region", "0:1,0:1", "--against", other)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert message in err
+
+
+def test_a_region_beyond_single_precision_is_named(run):
+    single = jax.tree.map(lambda a: a.astype("float32") if hasattr(a, "astype") else a, network([2, 3, 1]))
+    save(single, "model.safetensors")
+    status, out, err = run("model.safetensors", "--region", "0:1e39,0:1")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "--region reaches 1e+39, and the surrogate computes in float32, which cannot hold that" in err
+
+
+def test_points_are_columns_of_the_names_of_the_inputs(tmp_path):
+    """Where the columns have names, their order alone does not say what they are."""
+    from sobolev_pruning.reference import read_points
+
+    a, b = np.arange(6.0).reshape(2, 3)
+    np.savez(tmp_path / "t.npz", b=b, y=a, a=a)
+    np.testing.assert_array_equal(read_points(tmp_path / "t.npz", dim=2, names=["a", "b"]), np.stack([a, b], 1))
+    (tmp_path / "t.csv").write_text("B,A\n1,2\n3,4\n")
+    with pytest.raises(ValueError, match="there is no column 'a'; the columns are"):
+        read_points(tmp_path / "t.csv", dim=2, names=["a", "b"])
+    (tmp_path / "t.csv").write_text("1,2\n3,4\n")
+    np.testing.assert_array_equal(read_points(tmp_path / "t.csv", dim=2, names=["a", "b"]), [[1, 2], [3, 4]])
 
 
 def test_arrays_are_read_as_data(tmp_path):

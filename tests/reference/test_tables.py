@@ -201,6 +201,11 @@ BAD = {
     "pattern of one brace": ({}, {"derivatives": "d{output/d{input}"}, "it must hold {output}, {input}"),
     "derivative of no output": ({}, {"derivatives": {("q", "a"): "b"}}, "there is no output 'q'; the outputs are y"),
     "derivative by no input": ({}, {"derivatives": {("y", "q"): "b"}}, "there is no input 'q'; the inputs are a, b"),
+    "a column for two derivatives": (
+        {},
+        {"derivatives": {("y", "a"): "z", ("y", "b"): "z"}},
+        "`derivatives` takes the column 'z' for both ('y', 'a') and ('y', 'b'); a column holds one derivative",
+    ),
     "no rows": ({name: np.zeros(0) for name in COLUMNS}, {}, "the table is empty; it has columns, but no rows"),
 }
 
@@ -262,6 +267,30 @@ BAD_CSV = {
     "latin": ("a,y\n1,2\n3,é\n".encode("latin-1"), "line 3 is not UTF-8"),
     "utf-16": ("a,y\n1,2\n".encode("utf-16"), "line 1 is not UTF-8"),
     "nul": ("a,y\n1,2\x00\n", "line 2"),
+    "grouped digits where units may stand": (
+        "a;y\n1.234,5;2.345,6\n4;5\n",
+        "holds '1.234,5' in line 2, which is no num",
+    ),
+    "prices where units may stand": ("a,y\n$10,$2\n4,5\n", "column 'a' holds '$10' in line 2, which is no number."),
+    "another marker": ("a,y\n1,2\n<NA>,5\n", "line 3, which is no number; if it stands for no value, name it in `mis"),
+    "exponents of Fortran": (
+        "a,y\n1.0D+00,2\n",
+        "'1.0D+00' in line 2, which is no number; write the exponent with an E",
+    ),
+    "a typographic minus": ("a,y\n1,2\n\u22121,2\n", "in line 3, which is no number; write its minus sign as '-'"),
+    "an open quotation mark": (
+        'a,y\n1,"2\n3,4\n5,6\n',
+        "several lines, so a quotation mark before them may not be closed",
+    ),
+    "an open mark in a large file": ('a,y\n1,"2\n' + "3,4\n" * 40_000, "the row begins in line 2, so a quotation mark"),
+    "spaces between cells": (
+        "b y\n1 2\n",
+        "There is one column, 'b y'; if there are more, say what separates the cells",
+    ),
+    "a name in other characters": (
+        "\u200ba,y\n1,2\n",
+        "no column 'a'. One is written with the same signs in other charac",
+    ),
 }
 
 
@@ -293,6 +322,9 @@ WRITTEN = {
     "own markers": ("a,b,y\n1.5,2,-999\n-.5,3e2,4\n", {"missing": ("?", "-999.0")}),
     "another separator": ("a~b~y\n1,5~2~?\n-0,5~3e2~4\n", {"separator": "~", "missing": ["?"]}),
     "decimals that look like thousands": ("a;b;y\n1,500;2;\n-0,500;3e2;4\n", {"decimal": ","}),
+    "spaces before quotation marks": ('a, "b", "y"\n1.5, 2, ""\n-.5, "3e2", 4\n', {}),
+    "the separator above the names": ("sep=;\r\na;b;y\r\n1,5;2;\r\n-,5;3e2;4\r\n", {}),
+    "units with digits": ("a,b,y\n10^3 kg,m2,1/s\n1.5,2,n/a\n-.5,3e2,4\n", {}),
     "ambiguous alone": ("a;b;y\n1,500;2;\n-0,5;3e2;4\n", {}),
 }
 

@@ -59,11 +59,11 @@ def certify(
         surrogate = load(model)
         check_writable(model, "certificate")
         chosen = _region(region, surrogate, shape, scale)
-        others = {} if against is None else {against.name: load(against)}
+        others = {} if against is None else {against.name: _comparable(load(against), surrogate, against)}
         with CertificationBar(console, budget) as bar:
             certificate = prove(surrogate, chosen, against=others, seconds=seconds, order=order, progress=bar.update)
     except (FileNotFoundError, PermissionError, IsADirectoryError, ValueError, TypeError) as error:
-        raise Refused(str(error)) from None
+        raise Refused(str(error).replace("`order`", "--order").replace("`scale`", "--scale")) from None
 
     def put(path: Path) -> None:
         if path != model:
@@ -100,6 +100,39 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _comparable(other, surrogate, path: Path):
+    """Another surrogate of the same inputs and outputs.
+
+    Raises:
+        Refused: there are more or fewer of them, or the same ones in another order.
+    """
+    for what, index in (("inputs", 0), ("outputs", -1)):
+        there, here = other.network.widths[index], surrogate.network.widths[index]
+        if there != here:
+            raise Refused(f"--against {path} has {there} {what}, and MODEL has {here}; they cannot be compared")
+        stored = [getattr(one, f"{what[:-1]}_names") for one in (other, surrogate)]
+        if stored[0] != stored[1] and sorted(stored[0]) == sorted(stored[1]):
+            told = [shown(", ".join(names)) for names in stored]
+            raise Refused(f"--against {path} has the {what} {told[0]}, and MODEL {told[1]}: they are in another order")
+    return other
+
+
+def _held(numbers, dtype):
+    """Numbers of a region in the precision of a surrogate.
+
+    Raises:
+        Refused: they are beyond its range.
+    """
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        held = numbers.astype(dtype)
+    lost = numbers[np.isfinite(numbers) & ~np.isfinite(held)]
+    if lost.size:
+        raise Refused(f"--region reaches {lost[0]:g}, and the surrogate computes in {dtype}, which cannot hold that")
+    return held
+
+
 _SHAPES = ("box", "aligned", "ellipsoid")
 
 
@@ -116,6 +149,8 @@ def _region(text: str, surrogate, shape: str, scale: float):
     if shape not in _SHAPES:
         raise Refused(f"--shape is {shown(shape)}; it must be one of {', '.join(_SHAPES)}")
     if ":" in text and not os.path.exists(text):  # `Path.exists` raises where the text is too long for a path
+        if (shape, scale) != ("box", 1.0):
+            raise Refused("--shape and --scale are of regions around data; leave them out where --region has ranges")
         pairs = [part.split(":") for part in text.split(",")]
         try:
             ends = np.array([[float(low), float(high)] for low, high in pairs])
@@ -123,6 +158,6 @@ def _region(text: str, surrogate, shape: str, scale: float):
             raise Refused(f"--region is {shown(text)}; give LOW:HIGH for each input, separated by commas") from None
         if len(ends) != d:
             raise Refused(f"--region has {len(ends)} ranges; the surrogate has {d} inputs")
-        return Box(*(jnp.asarray(end, dtype) for end in ends.T))
-    points = jnp.asarray(read_points(Path(text), dim=d, names=names), dtype)
+        return Box(*(jnp.asarray(end) for end in _held(ends.T, dtype)))
+    points = jnp.asarray(_held(read_points(Path(text), dim=d, names=names), dtype))
     return {"box": Box, "aligned": AlignedBox, "ellipsoid": Ellipsoid}[shape].around(points, scale)

@@ -93,6 +93,10 @@ class Columns:
         separator = "\t" if self.separator in ("tab", "\\t") else self.separator
         csv = CsvFormat(separator, self.decimal, self.comment, missing, self.unit_row or None)
         csv = None if csv == CsvFormat() else csv
+        if csv is not None and table.suffix.lower() in (".parquet", ".npz"):
+            given = ("separator", "decimal", "comment", "missing", "unit_row")
+            option = next(f"--{name.replace('_', '-')}" for name in given if getattr(self, name))
+            raise Refused(f"{option} says how a text is written, and {table} is none; leave it out")
         there = table_columns(table, csv=csv)
         derivatives, seconds = self.derivatives, self.second_derivatives
         if derivatives is None and first and has_columns(FIRST, names, there):

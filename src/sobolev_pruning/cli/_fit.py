@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .._reading import shown
 from .._work import Work
 from ._columns import Columns, Table, in_words_of_the_command, with_columns
 from ._ending import Failed, Refused, interruptible
@@ -127,13 +128,18 @@ def fit(
     )
 
 
+_WIDEST = 1_000_000
+
+
 def _widths(text: str) -> list[int]:
     try:
         hidden = [int(part) for part in text.split(",")]
     except ValueError:
         hidden = []
-    if not hidden or min(hidden) < 1:
-        raise Refused(f"--widths is {text!r}; give the nodes of each hidden layer, such as 64,64")
+    if not hidden or not 1 <= min(hidden) <= max(hidden) <= _WIDEST:
+        raise Refused(
+            f"--widths is {shown(text)}; give the nodes of each hidden layer, from 1 to {_WIDEST}, such as 64,64"
+        )
     return hidden
 
 

@@ -23,6 +23,11 @@ app = typer.Typer(
 )
 
 
+_NO_MEMORY = (
+    "the memory of this machine is not enough for that; give smaller networks, or fewer rows or boxes at a time"
+)
+
+
 def _show_version(wanted: bool) -> bool:
     if wanted:
         print(f"sobolev-pruning {__version__}")
@@ -55,6 +60,12 @@ def main() -> None:
         status = say(str(error), 2)
     except Failed as error:
         status = say(str(error), 1)
+    except MemoryError:
+        status = say(_NO_MEMORY, 1)
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # how JAX says it, whose own class need not be imported here
+            raise
+        status = say(_NO_MEMORY, 1)
     except (Abort, KeyboardInterrupt):
         leave(say("interrupted", 130))
     sys.exit(status)

@@ -111,7 +111,10 @@ class DataSet(AbstractReferenceModel):
             raise ValueError(f"`share` is {share}; it must lie between 0 and 1.")
         n_second = round(share * n)
         if n_second in (0, n):
-            raise ValueError(f"a share of {share} of {n} samples leaves one of the two sets empty; use more samples.")
+            raise ValueError(
+                f"a share of {share} of {n} samples leaves one of the two sets empty; use more samples "
+                "or another share."
+            )
         rows = jax.random.permutation(key, n)
         first, second = (
             jax.tree.map(lambda part, chosen=chosen: part[chosen], self.samples)

@@ -16,9 +16,10 @@ def read_points(path: Path, *, dim: int, names: Sequence[str] | None = None) -> 
 
     Args:
         path: a table as `read_table` reads it, one sample a row, whose text may do without a first row of names; an NPY
-            file that holds `(n, d)`; or an NPZ file with such an array under the name `x`.
+            file that holds `(n, d)`; or an NPZ file with such an array under the name `x`, or with a column
+            of each name.
         dim: number of inputs, d.
-        names: of the inputs. A table that has columns of these names may have others, in any order.
+        names: of the inputs. A table whose columns have names must have these, in any order and among others.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -29,7 +30,8 @@ def read_points(path: Path, *, dim: int, names: Sequence[str] | None = None) -> 
     check_file(path, missing)
     arrays = {".npy": _read_npy, ".npz": _read_npz}
     ending = path.suffix.lower()
-    points = arrays[ending](path) if ending in arrays else _read_columns(path, missing, names)
+    is_array = ending in arrays and not (ending == ".npz" and _are_columns(path, names))
+    points = arrays[ending](path) if is_array else _read_columns(path, missing, names)
     if points.ndim != 2 or points.shape[1] != dim or points.shape[0] == 0:
         raise ValueError(f"{path}: the data have shape {points.shape}; they must be (n, {dim}), one sample a row.")
     bad = np.argwhere(~np.isfinite(points))
@@ -39,10 +41,16 @@ def read_points(path: Path, *, dim: int, names: Sequence[str] | None = None) -> 
     return points
 
 
+def _are_columns(path: Path, names: Sequence[str] | None) -> bool:
+    """Whether an NPZ file is a table, with an array for each input."""
+    return names is not None and set(names) <= set(open_table(path).names)
+
+
 def _read_columns(path: Path, missing: str, names: Sequence[str] | None) -> np.ndarray:
     table = open_table(path, names=False, missing=missing)
     chosen = list(table.names)
-    if names is not None and set(names) & set(chosen):
+    has_names = chosen != [str(i + 1) for i in range(len(chosen))]
+    if names is not None and (has_names or set(names) & set(chosen)):
         absent = [name for name in names if name not in chosen]
         if absent:
             raise ValueError(f"{path}: there is no column {shown(absent[0])}; the columns are {shown(chosen)}.")
@@ -60,7 +68,9 @@ def _read_npy(path: Path) -> np.ndarray:
 def _read_npz(path: Path) -> np.ndarray:
     with reading(path, "not a file of inputs"), zipfile.ZipFile(path) as archive:
         if "x.npy" not in archive.namelist():
-            raise ValueError(f"it holds no array of the name x, but {shown(archive.namelist())}")
+            raise ValueError(
+                f"it holds no array of the name x, and not one for each input, but {shown(archive.namelist())}"
+            )
         array = read_member(archive, "x")
     return _as_floats(array, path)
 

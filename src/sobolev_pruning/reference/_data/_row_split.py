@@ -55,7 +55,10 @@ class RowSplit:
         if not 0 < share < 1:
             raise ValueError(f"`share` is {share}; it must lie between 0 and 1.")
         if round(share * n) in (0, n):
-            raise ValueError(f"a share of {share} of {n} samples leaves one of the two sets empty; use more samples.")
+            raise ValueError(
+                f"a share of {share} of {n} samples leaves one of the two sets empty; use more samples "
+                "or another share."
+            )
         with np.errstate(over="ignore"):
             single = rows.astype(np.float32)
         double = len(np.unique(single, axis=0)) < len(np.unique(rows, axis=0))

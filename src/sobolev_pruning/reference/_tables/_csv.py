@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import itertools
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,11 +15,13 @@ import numpy as np
 from jaxtyping import Float
 
 from ..._reading import brief, check_expansion, shown
-from ._format import CsvFormat, hint
+from ._format import CsvFormat, hint, is_like_number
 from ._table import AbstractTable, Chunk
 
 # Lines and rows from which separator and decimal sign are found.
 _FEW_LINES, _FEW_ROWS = 50, 1000
+# What Excel writes and reads above the names.
+_SEPARATOR_LINE = re.compile(r'"?sep=.?"?\s*', re.IGNORECASE)
 
 
 class _Unpacked(gzip.GzipFile):
@@ -58,6 +61,7 @@ class CsvTable(AbstractTable):
         """
         self.path = path
         self.unit = "line"
+        self._begin = 1  # line where the row that was read last begins
         self.format = CsvFormat() if format is None else format
         self._separator = self.format.separator_of(str(path), list(itertools.islice(self._lines(), _FEW_LINES)))
         self._has_names = True
@@ -101,6 +105,8 @@ class CsvTable(AbstractTable):
             return self.format.unit_row
         if not self._has_names or any(self.format.is_number(cell, decimal) for cell in cells):
             return False
+        if any(is_like_number(cell) for cell in cells):
+            return False
         return not all(self.format.is_missing(cell, decimal) for cell in cells)
 
     def _numbers(self, name: str, cells: Sequence[str], places: Sequence[int], decimal: str) -> Float[np.ndarray, " n"]:
@@ -114,8 +120,10 @@ class CsvTable(AbstractTable):
                 if not self.format.is_number(cell, decimal) and not self.format.is_missing(cell, decimal)
             )
             what = hint(cells[bad], decimal)
-            if what == "is no number" and places[bad] == next(self._cells([0]))[0]:
-                what += "; if that line holds units, say `unit_row=True`"
+            if what == "is no number" and not is_like_number(cells[bad]):
+                is_first = places[bad] == next(self._cells([0]))[0]
+                what += "; if that line holds units, say `unit_row=True`" if is_first else ""
+                what += f"{', and' if is_first else ';'} if it stands for no value, name it in `missing`"
             raise ValueError(
                 f"{self.path}: column '{brief(name)}' holds {shown(cells[bad])} in line {places[bad]}, which {what}."
             ) from None
@@ -129,25 +137,32 @@ class CsvTable(AbstractTable):
             if len(row) != len(self.names):
                 raise ValueError(
                     f"{self.path}: line {line} has {len(row)} cells, but there are {len(self.names)} columns; a "
-                    f"{shown(self._separator)} within a cell must stand in quotation marks{_of_comment(row[0])}."
+                    f"{shown(self._separator)} within a cell must stand in quotation marks{_of_comment(row[0])}"
+                    f"{_of_marks(self._begin, line)}."
                 )
             yield line, [row[index] for index in indices]
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """The rows as lists of text, names included, each with the line where it ends."""
-        line = 0
+        line, begin = 0, 0
 
         def counted(numbered: tuple[int, str]) -> str:
-            nonlocal line
+            nonlocal line, begin
             line, text = numbered
+            begin = begin or line
             return text
 
-        rows = csv.reader(map(counted, self._numbered()), delimiter=self._separator)
+        # What stands between a separator and the quotation mark of a cell is no part of it.
+        rows = csv.reader(map(counted, self._numbered()), delimiter=self._separator, skipinitialspace=True)
         while True:
+            begin = 0
             try:
                 row = next(rows, None)
             except csv.Error as error:
-                raise ValueError(f"{self.path}: line {line} cannot be read ({brief(error)}).") from None
+                raise ValueError(
+                    f"{self.path}: line {line} cannot be read ({brief(error)}){_of_marks(begin, line)}."
+                ) from None
+            self._begin = begin
             if row is None:
                 return
             if row:  # a line without any character holds no row
@@ -179,6 +194,8 @@ class CsvTable(AbstractTable):
                     ) from None
                 if text is None:
                     return
+                if number == 1 and _SEPARATOR_LINE.fullmatch(text):
+                    continue
                 mark = "#" if comment is None and above_names else comment
                 if mark is not None and n_marks % 2 == 0 and text.lstrip().startswith(mark):
                     continue
@@ -200,6 +217,12 @@ class CsvTable(AbstractTable):
                 line.encode()  # what stands for bytes that are not text cannot be written as such
                 number += 1
         return number + 1
+
+
+def _of_marks(begin: int, end: int) -> str:
+    if end <= begin:
+        return ""
+    return f"; the row begins in line {begin}, so a quotation mark there may not be closed"
 
 
 def _of_comment(cell: str) -> str:

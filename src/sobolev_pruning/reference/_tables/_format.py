@@ -20,6 +20,8 @@ _EITHER = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 # Numbers that double precision reads as zero.
 _VANISHED = re.compile(r"[^eE]*[1-9]")
 _POINT = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")
+# Digits among signs alone, such as a grouped number, a percentage, a price or a date, are no unit.
+_LIKE_NUMBER = re.compile(r"[^\w^*]*\d(?:[^\w^*]|[\d_]|[eEdD](?=[+-]?\d))*")
 
 
 @final
@@ -49,7 +51,9 @@ class CsvFormat:
 
     def __post_init__(self) -> None:
         if self.separator is not None and (len(self.separator) != 1 or self.separator in '\r\n" '):
-            raise ValueError(f"`separator` is {shown(self.separator)}; it must be one character, such as ';' or a tab.")
+            raise ValueError(
+                f"`separator` is {shown(self.separator)}; it must be one character, such as ';' or a tab, and no space."
+            )
         if self.decimal not in (None, ".", ","):
             raise ValueError(f"`decimal` is {shown(self.decimal)}; it must be '.' or ','.")
         if self.decimal is not None and self.decimal == self.separator:
@@ -150,11 +154,22 @@ def hint(cell: str, decimal: str) -> str:
         return "is no number; the decimal sign of this table is the comma, for a point say `decimal='.'`"
     if re.fullmatch(r"[+-]?\d{1,3}([ ,.'\u2019\u00a0\u202f]\d{3})+([.,]\d*)?", text):
         return "is no number; do not group the digits of numbers"
+    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)[dD][+-]?\d+", text):
+        return "is no number; write the exponent with an E"
+    if "\n" in text or "\r" in text:
+        return "is no number; it has several lines, so a quotation mark before them may not be closed"
+    if any(sign in text for sign in "\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d"):
+        return "is no number; write its minus sign as '-', the sign of the keyboard"
     return "is no number"
 
 
+def is_like_number(cell: str) -> bool:
+    """Whether a cell may be meant as a number although it is read as none: it is data, and no unit."""
+    return _LIKE_NUMBER.fullmatch(cell.strip()) is not None
+
+
 def _widths(lines: Sequence[str], separator: str) -> list[int]:
-    rows = csv.reader(lines, delimiter=separator)
+    rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
     found = []
     while True:
         try:

@@ -177,6 +177,16 @@ def _check_complete(
     n_places: int,
     allow_missing: bool,
 ) -> None:
+    seen: dict[str, Key] = {}
+    for key, name in found.items():
+        # A Hessian is symmetric, so both orders of its inputs are one derivative.
+        key = (key[0], *sorted(key[1:]))
+        if seen.setdefault(name, key) != key:
+            both = " and ".join(str((outputs[k], *(inputs[i] for i in indices))) for k, *indices in (seen[name], key))
+            raise ValueError(
+                f"{table.path}: `{argument}` takes the column '{brief(name)}' for both {both}; a column holds one "
+                "derivative."
+            )
     lacking = []
     for k, *indices in itertools.product(range(len(outputs)), *[range(len(inputs))] * (n_places - 1)):
         if (k, *indices) not in found:

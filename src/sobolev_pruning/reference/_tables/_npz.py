@@ -55,4 +55,5 @@ class NpzTable(AbstractTable):
         if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
             held = f": row 1 holds {shown(array[0].item())}" if len(array) else ""
             raise ValueError(f"{self.path}: array '{brief(name)}' is of {array.dtype}, not of real numbers{held}.")
-        return array.astype(np.float64)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused with its row
+            return array.astype(np.float64)

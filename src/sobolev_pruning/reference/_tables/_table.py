@@ -4,6 +4,7 @@ import abc
 import collections
 import dataclasses
 import difflib
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import final
@@ -29,6 +30,12 @@ class Chunk:
 
     columns: dict[str, Float[np.ndarray, " n"]]
     places: Int[np.ndarray, " n"]
+
+
+def _plain(name: str) -> str:
+    """A name without what cannot be seen, and its letters in one of the ways that Unicode has."""
+    text = unicodedata.normalize("NFKC", name)
+    return "".join(c for c in text if unicodedata.category(c) != "Cf").strip()
 
 
 class AbstractTable(abc.ABC):
@@ -67,14 +74,30 @@ class AbstractTable(abc.ABC):
                     "which is meant."
                 )
             if count == 0:
-                near = difflib.get_close_matches(name, self.names[:_MOST_COMPARED], n=3)
-                quoted = [f"'{brief(other)}'" for other in near]
-                hint = f" Did you mean {' or '.join(quoted)}?" if near else ""
-                raise ValueError(f"{self.path}: there is no column '{brief(name)}'.{hint} {self._listing()}")
+                raise ValueError(
+                    f"{self.path}: there is no column '{brief(name)}'.{self._near(name)} {self._listing()}"
+                )
+
+    def _near(self, name: str) -> str:
+        there = self.names[:_MOST_COMPARED]
+        if any(_plain(other) == _plain(name) for other in there):
+            return (
+                " One is written with the same signs in other characters of Unicode (accents, wide or invisible ones); "
+                "copy its name from the table."
+            )
+        near = [f"'{brief(other)}'" for other in difflib.get_close_matches(name, there, n=3)]
+        return f" Did you mean {' or '.join(near)}?" if near else ""
 
     def _listing(self) -> str:
         shown = ", ".join(f"'{brief(name)}'" for name in self.names[:_MOST_SHOWN])
         more = len(self.names) - _MOST_SHOWN
+        if not self.names:
+            return "It has no columns."
+        if len(self.names) == 1 and self.unit == "line":
+            return (
+                f"There is one column, {shown}; if there are more, say what separates the cells: `separator` (no "
+                "space). Lines above the names must begin with '#'."
+            )
         return f"The columns are {shown}{f' and {more} more' if more > 0 else ''}."
 
     def where(self, places: Int[np.ndarray, " k"]) -> str:
