@@ -172,6 +172,12 @@ def test_what_cannot_be_written_is_named_before_and_while(tmp_path, name, messag
     assert os.listdir(tmp_path) == ["folder"]
 
 
+def test_a_link_into_a_folder_that_is_not_there_names_that_folder(tmp_path):
+    (tmp_path / "a").symlink_to("none/a")
+    with pytest.raises(FileNotFoundError, match=r"the folder .*/none does not exist"):
+        check_can_write(tmp_path / "a")
+
+
 def test_a_full_disk_leaves_what_was_there(tmp_path):
     """A limit on the size of files makes the writing itself fail, half way; in a process of its own."""
     (tmp_path / "a").write_bytes(b"old")

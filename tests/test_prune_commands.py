@@ -153,6 +153,7 @@ CASES = {
     "no table": (("shrink", "m.safetensors", "none.csv", "--values", "0.1"), "none.csv"),
     "columns not said": (("shrink", "silent.safetensors", "t.csv", "--values", "0.1"), "give --inputs"),
     "too few columns": ((*SHRINK, "--inputs", "a", "--values", "0.1"), "--inputs names 1 columns; the surrogate has 2"),
+    "another order": ((*PRUNE, "--keep", "1", "--inputs", "b,a"), "has them in the order 'a,b'; keep that order"),
     "a column that is not there": ((*SHRINK, "--inputs", "a,c", "--values", "0.1"), "'c'"),
     "a file as folder": ((*SHRINK, "--values", "0.1", "--output", "t.csv"), "t.csv is a file"),
     "a high floor": ((*SHRINK, "--values", "0.1", "--floor", "3"), "--floor is 3, above the 2 nodes"),

@@ -1,6 +1,8 @@
 """Commands that are killed: refused without a word of what to do with the rest, and gone on with to the same result."""
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -183,6 +185,18 @@ def test_two_fits_of_one_output_do_not_meet(run, tmp_path):
             status, _, err = run(*FIT, *option)
             assert status == 2
             assert "is in use: a fit by this process writes to it" in err
+    assert tree(tmp_path) == ["t.csv"]
+
+
+@pytest.mark.parametrize("place", ["lock", "work.json"])
+def test_a_disk_that_is_full_from_the_start_is_named_and_left_as_it_was(run, tmp_path, monkeypatch, place):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([] if place == "lock" else [str(tmp_path / place)]))
+
+    monkeypatch.setattr(*((os, "pwrite") if place == "lock" else (_work, "write_whole")), full)
+    status, out, err = run(*FIT)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f"{place}: No space left on device; give another place by --output" in err
     assert tree(tmp_path) == ["t.csv"]
 
 

@@ -233,8 +233,11 @@ def _stat(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
     except FileNotFoundError:
-        if not Path(os.path.realpath(path)).parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, f"the folder {path.parent} does not exist", str(path)) from None
+        folder = Path(os.path.realpath(path)).parent
+        if not folder.is_dir():
+            # Of a link it is the folder of the target.
+            missing = folder if path.parent.is_dir() else path.parent
+            raise FileNotFoundError(errno.ENOENT, f"the folder {missing} does not exist", str(path)) from None
         return None
 
 

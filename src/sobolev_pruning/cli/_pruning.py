@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .._reading import shown
 from ._columns import Columns
 from ._ending import Refused
 from ._table import in_precision, names_of
@@ -48,6 +49,16 @@ def read_model_and_table(
         if text is None:
             raise Refused(f"{model} does not say which columns are its {option}; give --{option}")
         names.append(names_of(f"--{option}", text))
+        # What is stored would go on to name the inputs in the old order.
+        told = stored.get(option)
+        if (
+            told is not None
+            and names[-1] != names_of(f"--{option}", told)
+            and sorted(names[-1]) == sorted(names_of(f"--{option}", told))
+        ):
+            raise Refused(
+                f"--{option} is {shown(text)}, and {model} has them in the order {shown(told)}; keep that order"
+            )
         if len(names[-1]) != n:
             raise Refused(f"--{option} names {len(names[-1])} columns; the surrogate has {n} {option}")
     pair = names[0], names[1]
@@ -82,6 +93,7 @@ _OPTIONS = {
 def in_words_of_pruning(message: str) -> str:
     """The library's arguments by the names of the options that set them."""
     message = message.replace("`values=1e-5`", "--values 1e-5").replace(", or None for no limit", "")
+    message = message.replace("finite and positive, or None", "finite and positive")
     message = message.replace("give samples, or a reference, that have them", "name columns that hold them")
     for argument, option in _OPTIONS.items():
         message = message.replace(f"`{argument}`", option)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .._files import in_words
 from .._work import Work, digest_of_file, unfinished, work
 from ._ending import Refused
 from ._storing import check_writable
@@ -58,7 +59,10 @@ def resuming(
                             here.finish()  # it would be refused again
                         raise
                     here.finish()
-            except (OSError, ValueError) as error:
+            except OSError as error:
+                lost = "" if isinstance(error, ValueError) else "; give another place by --output"
+                raise Refused(f"{in_words(error)}{lost}") from None
+            except ValueError as error:
                 raise Refused(str(error)) from None
 
         called.__signature__ = signature.replace(parameters=[*own, option])  # pyright: ignore[reportAttributeAccessIssue]
