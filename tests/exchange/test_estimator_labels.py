@@ -177,3 +177,33 @@ def test_bad_labels_are_named(name):
     weight = options.pop("gradient_weight", 1.0)
     with pytest.raises(ValueError, match=message):
         clone(SMALL).set_params(gradient_weight=weight).fit(X, **({"y": Y} | options))
+
+
+def test_what_is_masked_is_not_read():
+    """NumPy reads the numbers below a mask: here they would spoil everything."""
+    bad = 100.0 * (np.abs(DYDX) > 0.8)
+    masked = clone(SMALL).fit(X, np.ma.masked_array(Y + bad[:, 0], bad[:, 0]), np.ma.masked_array(DYDX + bad, bad))
+    assert masked.score(X, Y) > 0.99
+    for arguments, name in (
+        ((np.ma.masked_array(X, bad), Y), "X"),
+        ((X, np.ma.masked_array(Y, bad[:, 0])), "y"),
+        ((X, Y, DYDX, np.ma.masked_array(np.ones(60), bad[:, 0])), "sample_weight"),
+    ):
+        with pytest.raises(ValueError, match=f"`{name}` is a masked array with .* masked entries; leave those rows"):
+            clone(SMALL).fit(*arguments)
+
+
+def test_complex_numbers_and_words_are_named():
+    for arguments, message in (
+        ((X, Y + 1j), "`y` holds complex numbers"),
+        ((X, Y, DYDX + 1j), "`dydx` holds complex numbers"),
+        ((X, Y, DYDX, Y + 1j), "`sample_weight` holds complex numbers"),
+        ((X, Y, DYDX, ["a"] * 60), "`sample_weight` is no array of numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            clone(SMALL).fit(*arguments)
+
+
+def test_weights_may_be_as_large_as_numbers_are():
+    ones, large = (clone(SMALL).fit(X, Y, sample_weight=np.full(60, size)) for size in (1.0, 1e308))
+    np.testing.assert_array_equal(ones.predict(X), large.predict(X))

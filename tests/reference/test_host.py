@@ -305,3 +305,9 @@ def test_labels_that_single_precision_cannot_hold_are_refused():
         host = HostFunction(lambda x: [1e40 * float(x[0])], lambda key, n: jnp.ones((n, 1)), 1)
         with pytest.raises(ValueError, match=r"`samples\.y`, column 0, reaches 1e\+40, too large for float32"):
             host.table(jax.random.key(0), 3)
+
+
+def test_masked_values_are_refused():
+    host = HostFunction(lambda x: np.ma.masked_array([1e20], [True]), lambda key, n: jnp.ones((n, 1)), 1)
+    with pytest.raises(ValueError, match=r"`function` returns values in row 0, x = \[1\.0\] that are masked"):
+        host.table(jax.random.key(0), 3)

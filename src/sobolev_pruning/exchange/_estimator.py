@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..reference import DataSet, Samples
 from ..sobolev import AbstractLoss, Silent, SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
 from ..surrogate import ACTIVATIONS, MLP, Normalisation, Surrogate
-from ._labels import as_samples, checked_derivatives, checked_values, checked_weights, column_names
+from ._labels import as_samples, checked_derivatives, checked_values, checked_weights, column_names, refuse_masked
 from ._parameters import check_parameters
 
 # Samples that are evaluated together; every call takes whole batches, so that one compilation serves any number.
@@ -116,7 +116,11 @@ class SobolevRegressor(RegressorMixin, BaseEstimator):
         """
         check_parameters(self.get_params(deep=False))
         outputs = column_names(y)
+        refuse_masked("X", X)
         if dydx is None:
+            refuse_masked("y", y)
+            if np.iscomplexobj(y):
+                raise ValueError("Complex data not supported: `y` holds complex numbers; give real ones.")
             X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2)
             y = np.asarray(y, np.float64)
         else:
@@ -213,6 +217,7 @@ class SobolevRegressor(RegressorMixin, BaseEstimator):
 
     def _evaluated(self, X: Any, function: Any) -> Float[np.ndarray, "n ..."]:
         check_is_fitted(self)
+        refuse_masked("X", X)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         filled = np.pad(X, ((0, -len(X) % _BATCH), (0, 0)), mode="edge")
         with jax.enable_x64(True):

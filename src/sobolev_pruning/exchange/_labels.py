@@ -31,7 +31,8 @@ def checked_weights(sample_weight: Any, n: int) -> Float[np.ndarray, " n"]:
     """
     if sample_weight is None:
         return np.ones(n)
-    weights = np.asarray(sample_weight, np.float64)
+    refuse_masked("sample_weight", sample_weight)
+    weights = _numbers("sample_weight", sample_weight)
     if weights.shape != (n,):
         raise ValueError(f"`sample_weight` has shape {weights.shape}; give one number for each row, ({n},).")
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
@@ -41,6 +42,7 @@ def checked_weights(sample_weight: Any, n: int) -> Float[np.ndarray, " n"]:
         )
     if (weights > 0).sum() < 2:
         raise ValueError(f"`sample_weight` is zero in all but {(weights > 0).sum()} rows; at least 2 must count.")
+    weights = weights / weights.max()  # the mean of large ones would overflow
     return weights / weights[weights > 0].mean()
 
 
@@ -83,8 +85,24 @@ def checked_derivatives(dydx: Any, shape: tuple[int, ...], names: Any) -> Float[
     return found
 
 
+def refuse_masked(name: str, given: Any) -> None:
+    """Refuse masked entries where every number must be known: NumPy reads what lies below the mask.
+
+    Raises:
+        ValueError: there are some.
+    """
+    if np.ma.is_masked(given):
+        raise ValueError(
+            f"`{name}` is a masked array with {np.ma.count_masked(given)} masked entries; leave those rows out."
+        )
+
+
 def _numbers(name: str, given: Any) -> Float[np.ndarray, "n ..."]:
+    if np.iscomplexobj(given):
+        raise ValueError(f"`{name}` holds complex numbers; give real ones.")
     try:
+        if np.ma.is_masked(given):  # what is masked is not known
+            return np.ma.filled(given.astype(np.float64), np.nan)
         return np.asarray(given, np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"`{name}` is no array of numbers: {error}") from None

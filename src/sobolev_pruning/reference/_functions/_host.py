@@ -240,6 +240,8 @@ class _Evaluation(eqx.Module):
 
 def _shaped(part: Any, name: str, shape: tuple[int, ...], m: int, place: str) -> np.ndarray:
     """As numbers of the shape that is asked for; the axis of the outputs may be left out where there is one."""
+    if np.ma.is_masked(part):  # NumPy would read what lies below the mask
+        raise ValueError(f"`function` returns {name} in {place} that are masked; give the numbers, or leave it out.")
     try:
         numbers = np.asarray(part).astype(np.float64, casting="same_kind")
     except (TypeError, ValueError) as error:
