@@ -311,3 +311,13 @@ def test_masked_values_are_refused():
     host = HostFunction(lambda x: np.ma.masked_array([1e20], [True]), lambda key, n: jnp.ones((n, 1)), 1)
     with pytest.raises(ValueError, match=r"`function` returns values in row 0, x = \[1\.0\] that are masked"):
         host.table(jax.random.key(0), 3)
+
+
+@pytest.mark.parametrize("kind", [ForwardDifferences, CentralDifferences])
+def test_steps_that_rounding_takes_away_are_refused(kind):
+    host = HostFunction(lambda x: x[0], lambda key, n: jnp.ones((n, 1)), 1, kind(1e-300))
+    with pytest.raises(
+        ValueError, match="`steps` are lost in the rounding of input 0, which is 1 in row 0; take larger"
+    ):
+        host.table(jax.random.key(0), 3)
+    assert kind(np.float32(0.5)) == kind(np.array(0.5)) == kind(0.5)

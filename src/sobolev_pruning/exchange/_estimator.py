@@ -15,7 +15,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..reference import DataSet, Samples
 from ..sobolev import AbstractLoss, Silent, SobolevLoss, ValueLoss, fit, fit_levenberg_marquardt
 from ..surrogate import ACTIVATIONS, MLP, Normalisation, Surrogate
-from ._labels import as_samples, checked_derivatives, checked_values, checked_weights, column_names, refuse_masked
+from ._labels import (
+    as_samples,
+    checked_derivatives,
+    checked_values,
+    checked_weights,
+    column_names,
+    refuse_complex,
+    refuse_masked,
+)
 from ._parameters import check_parameters
 
 # Samples that are evaluated together; every call takes whole batches, so that one compilation serves any number.
@@ -119,8 +127,7 @@ class SobolevRegressor(RegressorMixin, BaseEstimator):
         refuse_masked("X", X)
         if dydx is None:
             refuse_masked("y", y)
-            if np.iscomplexobj(y):
-                raise ValueError("Complex data not supported: `y` holds complex numbers; give real ones.")
+            refuse_complex("y", y)
             X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2)
             y = np.asarray(y, np.float64)
         else:

@@ -97,9 +97,18 @@ def refuse_masked(name: str, given: Any) -> None:
         )
 
 
+def refuse_complex(name: str, given: Any) -> None:
+    """Refuse complex numbers, of which NumPy would keep the real part.
+
+    Raises:
+        ValueError: they are complex.
+    """
+    if np.asarray(given).dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: `{name}` holds complex numbers; give real ones.")
+
+
 def _numbers(name: str, given: Any) -> Float[np.ndarray, "n ..."]:
-    if np.iscomplexobj(given):
-        raise ValueError(f"`{name}` holds complex numbers; give real ones.")
+    refuse_complex(name, given)
     try:
         if np.ma.is_masked(given):  # what is masked is not known
             return np.ma.filled(given.astype(np.float64), np.nan)

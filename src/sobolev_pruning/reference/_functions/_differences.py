@@ -12,11 +12,10 @@ from jaxtyping import Float
 Steps = tuple[float, ...] | float
 
 
-def _as_steps(steps: float | Sequence[float] | Float[np.ndarray, " d"]) -> Steps:
+def _as_steps(steps: float | Sequence[float] | np.number | Float[np.ndarray, "..."]) -> Steps:
     # Numbers and not an array: the host needs them while a compiled step runs, where arrays are traced.
-    if isinstance(steps, int | float):
-        return float(steps)
-    return tuple(float(step) for step in steps)
+    numbers = np.asarray(steps, np.float64)
+    return float(numbers) if numbers.ndim == 0 else tuple(numbers.tolist())
 
 
 @final
@@ -76,7 +75,7 @@ class ForwardDifferences(AbstractDifferences):
         self, points: Float[np.ndarray, "n p d"], values: Float[np.ndarray, "n p m"]
     ) -> Float[np.ndarray, "n m d"]:
         """Differences from the sample, over the steps as they were taken."""
-        taken = np.diagonal(points[:, 1:] - points[:, :1], axis1=1, axis2=2)
+        taken = _taken(points[:, 1:] - points[:, :1], points)
         return np.swapaxes(values[:, 1:] - values[:, :1], 1, 2) / taken[:, None]
 
 
@@ -109,8 +108,21 @@ class CentralDifferences(AbstractDifferences):
     ) -> Float[np.ndarray, "n m d"]:
         """Differences across the sample, over the steps as they were taken."""
         d = points.shape[2]
-        taken = np.diagonal(points[:, 1 : 1 + d] - points[:, 1 + d :], axis1=1, axis2=2)
+        taken = _taken(points[:, 1 : 1 + d] - points[:, 1 + d :], points)
         return np.swapaxes(values[:, 1 : 1 + d] - values[:, 1 + d :], 1, 2) / taken[:, None]
+
+
+def _taken(steps: Float[np.ndarray, "n d d"], points: Float[np.ndarray, "n p d"]) -> Float[np.ndarray, "n d"]:
+    """The steps as they were taken, of which none may be lost in the rounding of its input."""
+    taken = np.diagonal(steps, axis1=1, axis2=2)
+    lost = np.argwhere(taken == 0)
+    if lost.size:
+        row, i = lost[0].tolist()
+        raise ValueError(
+            f"`steps` are lost in the rounding of input {i}, which is {points[row, 0, i]:g} in row {row}; take larger "
+            "ones."
+        )
+    return taken
 
 
 def _check_steps(steps: Steps) -> None:
