@@ -120,8 +120,8 @@ def test_a_command_that_is_killed_goes_on_to_the_same_bytes(inputs, tmp_path, na
         (tmp_path / path.name).write_bytes(path.read_bytes())
     before = {p.name for p in tmp_path.iterdir()}
     begin = time.monotonic()
-    whole = started(tmp_path, (*arguments, "--output", f"whole-{output}"))
-    assert whole.wait(SECONDS) == 0, whole.stderr.read().decode()
+    with started(tmp_path, (*arguments, "--output", f"whole-{output}")) as whole:
+        assert whole.wait(SECONDS) == 0, whole.stderr.read().decode()
     took = time.monotonic() - begin
     moments, kills, resumed, ends = random.Random(name), 0, 0, 0
     has_ended = False
