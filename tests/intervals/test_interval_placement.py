@@ -39,7 +39,10 @@ PROGRAMS = {
         for mode in (*MODES, "drop")
     },
     "set": lambda x: (2 * x).at[jnp.array([0, 7])].set(x[:2] ** 2, mode="drop"),
-    "multiplied": lambda x: (2 * x).at[OUT].multiply(x[1], mode="clip"),
+    **{
+        f"multiplied, {mode}": lambda x, mode=mode: (2 * x).at[OUT].multiply(x[1], mode=mode)
+        for mode in (*MODES, "drop")
+    },
     "cut and padded": lambda x: _padded(2 * x, x[0], -1, 2, 1),
     "cut off": lambda x: _padded(2 * x, 1e30 * x[0], -1, -1, 0),
     "repeated and reversed": lambda x: jnp.tile(jnp.roll(2 * x, 1)[::-1], 2)[::3],

@@ -36,6 +36,8 @@ def targets(shape: tuple[int, ...], indices: Array, updates: tuple[int, ...], di
         operand_batching_dims=dimension_numbers.operand_batching_dims,
         start_indices_batching_dims=dimension_numbers.scatter_indices_batching_dims,
     )
+    if mode == lax.GatherScatterMode.PROMISE_IN_BOUNDS:
+        mode = lax.GatherScatterMode.FILL_OR_DROP  # a scatter drops what breaks the promise, a gather clips it
     single = {*dimension_numbers.inserted_window_dims, *dimension_numbers.operand_batching_dims}
     window = iter(updates[d] for d in dimension_numbers.update_window_dims)
     sizes = tuple(1 if d in single else next(window) for d in range(len(shape)))
