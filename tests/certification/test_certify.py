@@ -150,13 +150,52 @@ def test_an_activation_that_is_not_defined_everywhere_proves_nothing():
     assert found.monotone[0][0].verdict is Verdict.UNDECIDED
 
 
+def _through(x):
+    """A step whose derivative is declared to be one, as in networks of few bits."""
+    return x + jax.lax.stop_gradient(jnp.where(x > 0.5, -1.0, 1.0) - x)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [lambda x: jnp.where(x > 0.5, -1.0, 1.0), lambda x: -jnp.floor(2 * x), _through],
+    ids=["step", "floor", "declared"],
+)
+def test_derivatives_of_what_jumps_prove_nothing(activation):
+    """They are 0, or whatever was declared, while the function falls."""
+    found = small(activation=activation)
+    assert found.values[0].lower <= -1 <= 1 <= found.values[0].upper + 1
+    assert math.isfinite(found.values[0].magnitude)
+    assert proves_nothing(found.gradients[0][0])
+    assert found.lipschitz[0].upper == math.inf
+    assert found.monotone[0][0].verdict is Verdict.UNDECIDED
+
+
+def test_a_declared_derivative_is_not_that_of_the_function():
+    found = small(activation=lambda x: jax.lax.stop_gradient(-x))
+    assert found.monotone[0][0].statement == "y0 is nonincreasing in x0"
+    assert found.monotone[0][0].verdict is Verdict.PROVED
+    assert found.lipschitz[0].lower <= 1 <= found.lipschitz[0].upper
+
+
+@pytest.mark.parametrize("activation", [jax.nn.relu, lambda x: jnp.where(x > 0, x, 0.5 * x)], ids=["relu", "own"])
+def test_second_derivatives_at_a_kink_prove_nothing(activation):
+    """They are 0 on both sides, and the function is not convex."""
+    model = surrogate(([[1.0]], [-0.5]), ([[-1.0]], [0.0]), activation=activation)
+    found = certify(model, Box(jnp.zeros(1), jnp.ones(1)), seconds=0.2, boxes_at_once=8)
+    assert found.monotone[0][0].verdict is Verdict.PROVED
+    assert proves_nothing(found.curvature[0])
+    assert found.convex[0].verdict is found.convex_in[0][0].verdict is Verdict.UNDECIDED
+
+
 @pytest.mark.parametrize(
     ("f", "error", "message"),
     [
         (lambda x: jnp.fft.fft(x).real, UnsupportedPrimitiveError, "complex numbers"),
         (lambda x: np.sin(np.asarray(x)), TypeError, "`against` 'f' cannot be traced by JAX"),
+        (random_network((2, 2, 1)), ValueError, r"`against` 'f' fails for one sample, of shape \(1,\)"),
+        (lambda x: jax.pure_callback(np.sin, x, x), ValueError, "`against` 'f' has no derivative that JAX can compute"),
     ],
-    ids=["no rule", "not JAX"],
+    ids=["no rule", "not JAX", "other inputs", "host"],
 )
 def test_what_cannot_be_enclosed_is_refused_before_any_search(f, error, message, monkeypatch):
     def search(*_, **__):

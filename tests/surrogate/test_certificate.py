@@ -104,6 +104,13 @@ OTHERS = {
     "rules of derivatives": [lambda x: x, flat],
     "a name of another": [jax.nn.silu, functools.wraps(jax.nn.silu)(lambda x: jnp.tanh(x))],
     "inside of jit": [jax.jit(with_slope(0.1)), jax.jit(with_slope(0.2))],
+    "what is read out of bounds": [
+        lambda x, mode=mode: x * jnp.asarray(TABLE).at[jnp.int32(10 * x)].get(mode=mode)
+        for mode in ("clip", "promise_in_bounds")
+    ],
+    "loops without a gradient": [
+        lambda x, n=n: jax.lax.while_loop(lambda s: s[1] < n, lambda s: (s[0] / 2, s[1] + 1), (x, 0))[0] for n in (2, 3)
+    ],
     "one width": [lambda x: x * x.shape[0], lambda x: x * 2],
 }
 

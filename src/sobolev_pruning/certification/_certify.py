@@ -35,7 +35,7 @@ from ..surrogate import (
     is_defined_everywhere,
 )
 from ._bar import CertificationBar, Progress
-from ._defined import defined
+from ._defined import defined, has_kinks, own_derivatives
 
 Function = Callable[[Float[Array, " d"]], Float[Array, " m"]]
 
@@ -98,6 +98,7 @@ def certify(
                 progress=bar.update,
             )
     given, default = surrogate, jnp.zeros(()).dtype
+    surrogate = own_derivatives(surrogate)
     # Weights in single precision are the same numbers in double, whose rounding the proof has to cover is far less.
     surrogate, region, others = jax.tree.map(
         lambda x: x.astype(default) if eqx.is_inexact_array(x) else x, (surrogate, region, others)
@@ -109,7 +110,17 @@ def certify(
     stages = 1 + (order == 2) + len(others)
     clock = _Clock(seconds, stages)
 
-    def search(name: str, f: Callable[[Any], Any], guide: Callable[[Any], Any] | None = None, *, sure: bool) -> _Found:
+    def continuous(f: Callable[[Any], Any]) -> bool:
+        return bool(defined(lambda u: f(point(u)), box, inside, Decoration.DAC).all())
+
+    def search(
+        name: str,
+        f: Callable[[Any], Any],
+        guide: Callable[[Any], Any] | None = None,
+        *,
+        sure: bool,
+        until: int | None = None,
+    ) -> _Found:
         def told(state: Subdivision) -> None:
             clock.start()
             if progress is not None:
@@ -128,13 +139,23 @@ def certify(
         )
         clock.stop()
         everywhere = None if sure else defined(lambda u: f(point(u)), box, inside)
+        if until is not None:
+            everywhere = np.arange(found.range.lower.size) < until if everywhere is None else everywhere
+            everywhere[until:] = False
         return _found(f, point, found, everywhere)
 
     limit_programs()
     m, d = surrogate.network.widths[-1], surrogate.network.widths[0]
     x_names, y_names = surrogate.input_names, surrogate.output_names
     sure = is_defined_everywhere(surrogate)
-    first = search("values and first derivatives", lambda x: _first_order(surrogate, x), sure=sure)
+    # Where a function jumps, its derivative does not say how it changes; nor does a second one where a slope jumps.
+    steady = sure or continuous(surrogate)
+    first = search(
+        "values and first derivatives",
+        lambda x: _first_order(surrogate, x),
+        sure=sure,
+        until=None if steady else m,
+    )
     values, slopes, squares = first.bounds[:m], _grid(first.bounds[m : m + m * d], d), first.bounds[m + m * d :]
     names = ("nondecreasing", "nonincreasing")
     monotone = tuple(
@@ -147,8 +168,15 @@ def certify(
     convex_in: tuple[Any, ...] = ()
     convex: tuple[Claim, ...] = ()
     if order == 2:
+        smooth = steady and (
+            (sure and not has_kinks(surrogate)) or continuous(lambda x: surrogate.gradient(x).reshape(-1))
+        )
         second = search(
-            "second derivatives", lambda x: _second_order(surrogate, x), lambda x: surrogate.hessian(x), sure=sure
+            "second derivatives",
+            lambda x: _second_order(surrogate, x),
+            lambda x: surrogate.hessian(x),
+            sure=sure,
+            until=None if smooth else 0,
         )
         boxes += second.boxes
         hessians, curvature, convex_in, convex = _curvature(second, x_names, y_names)
@@ -404,6 +432,8 @@ def _checked(
         return {}
     others = dict(against) if isinstance(against, Mapping) else {"the other": against}
     for name, other in others.items():
+        if not isinstance(name, str):
+            raise TypeError(f"`against` holds the name {name!r}; names are texts.")
         if not callable(other):
             raise TypeError(f"`against` holds {type(other).__name__} as {name!r}; it must be a function (d,) -> (m,).")
         try:
@@ -413,6 +443,17 @@ def _checked(
                 f"`against` {name!r} cannot be traced by JAX, as a proof needs ({str(error).splitlines()[0]}); write "
                 "it with `jax.numpy`."
             ) from error
+        except Exception as error:
+            raise ValueError(
+                f"`against` {name!r} fails for one sample, of shape ({d},): {str(error).splitlines()[0]}"
+            ) from error
         if getattr(shape, "shape", None) != (m,):
             raise ValueError(f"`against` {name!r} returns {shape} for one sample; the surrogate returns ({m},).")
+        try:
+            jax.eval_shape(jax.jacrev(other), jax.ShapeDtypeStruct((d,), dtype))
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise ValueError(
+                f"`against` {name!r} has no derivative that JAX can compute, as a proof needs "
+                f"({str(error).splitlines()[0]})."
+            ) from error
     return others

@@ -1,7 +1,9 @@
-"""Whether a function is defined on a whole region.
+"""Whether a function is defined, and continuous, on a whole region, and whether its derivatives are its own.
 
 Enclosures are those of IEEE 1788: of the square root of a box that reaches below zero, the part above zero counts. A
-certificate speaks of every point, and so it needs to know that there is a value at each.
+certificate speaks of every point, and so it needs to know that there is a value at each. A bound of a derivative says
+how a function changes only where the function does not jump, and where the derivative is that of the function: neither
+is so of a step, or of an activation whose derivative was declared to be another one.
 """
 
 from collections.abc import Callable
@@ -11,13 +13,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..intervals import Decoration, Interval, inclusion
+from ..intervals import Decoration, Interval, inclusion, stepwise
+from ..surrogate import ACTIVATIONS, MLP, Surrogate
 
 # Cells that are looked at together, and at most in all, about a second on one core.
 _AT_ONCE, _MOST = 64, 4096
+# Known activations are continuous; the slopes of these are not.
+_KINKED = ("hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "relu", "relu6", "selu", "sparse_sigmoid")
 
 
-def defined(f: Callable[[Any], Any], box: Interval, inside: Callable[[Any], Any] | None) -> np.ndarray:
+def defined(
+    f: Callable[[Any], Any], box: Interval, inside: Callable[[Any], Any] | None, least: Decoration = Decoration.DEF
+) -> np.ndarray:
     """Of every entry of a function `(k,) -> (q,)`, whether it is proved to be defined everywhere in a box, `(q,)`.
 
     Cells where that is not seen at once are cut in two, as long as there are not too many of them.
@@ -26,6 +33,7 @@ def defined(f: Callable[[Any], Any], box: Interval, inside: Callable[[Any], Any]
         f: the function.
         box: of its argument, `(k,)`.
         inside: as in `enclose_range`: where in the box it matters; None for everywhere.
+        least: `DAC` asks whether it is continuous as well.
     """
 
     def both(u: Any) -> Any:
@@ -38,7 +46,8 @@ def defined(f: Callable[[Any], Any], box: Interval, inside: Callable[[Any], Any]
     seen = 0
     while True:
         parts = [
-            _looked_at(enclosed, low[k : k + _AT_ONCE], upp[k : k + _AT_ONCE]) for k in range(0, len(low), _AT_ONCE)
+            _looked_at(enclosed, low[k : k + _AT_ONCE], upp[k : k + _AT_ONCE], least)
+            for k in range(0, len(low), _AT_ONCE)
         ]
         doubtful = np.concatenate(parts)
         seen += len(low)
@@ -59,12 +68,48 @@ def defined(f: Callable[[Any], Any], box: Interval, inside: Callable[[Any], Any]
         low, upp = np.concatenate([low, start]), np.concatenate([end, upp])
 
 
-def _looked_at(enclosed: Callable[[Any], Any], low: np.ndarray, upp: np.ndarray) -> np.ndarray:
-    """Where it is not proved that the function is defined, `(n, q)`; nowhere outside of the region."""
+def has_kinks(surrogate: Surrogate) -> bool:
+    """Whether a known activation has a slope that jumps."""
+    return any(surrogate.network.activation is ACTIVATIONS[name] for name in _KINKED)
+
+
+def own_derivatives(surrogate: Surrogate) -> Surrogate:
+    """A surrogate whose activation has the derivatives of its steps, if it declares others.
+
+    Known activations are as they are. Of others, first and second derivatives are compared at points, so that rules
+    which only say the same in a better way (as those of `jax.nn.softplus` and `relu`) stay.
+    """
+    activation = surrogate.network.activation
+    if any(activation is known for known in ACTIVATIONS.values()):
+        return surrogate
+    steps = stepwise(activation)
+    x = jnp.linspace(-19.37, 20.11, 1001, dtype=surrogate.network.layers[0].weight.dtype)
+
+    def derivatives(f: Callable[[Any], Any]) -> list[np.ndarray]:
+        slope = jax.grad(lambda x: f(x).sum())
+        return [np.asarray(d) for d in (slope(x), jax.jvp(slope, (x,), (jnp.ones_like(x),))[1])]
+
+    try:
+        pairs = zip(derivatives(activation), derivatives(steps), strict=True)
+        same = all(np.allclose(*_finite(*pair), rtol=1e-3, atol=1e-3) for pair in pairs)
+    except (TypeError, NotImplementedError):  # a rule without a derivative of its own
+        same = False
+    if same:
+        return surrogate
+    return Surrogate(MLP(surrogate.network.layers, steps), surrogate.normalisation, surrogate.provenance)
+
+
+def _finite(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    both = np.isfinite(a) & np.isfinite(b)
+    return a[both], b[both]
+
+
+def _looked_at(enclosed: Callable[[Any], Any], low: np.ndarray, upp: np.ndarray, least: Decoration) -> np.ndarray:
+    """Where it is not proved that the function is as asked for, `(n, q)`; nowhere outside of the region."""
     n = len(low)
     ends = (jnp.asarray(np.concatenate([x, np.repeat(x[:1], _AT_ONCE - n, axis=0)])) for x in (low, upp))
     (value, maybe), (decorations, _) = enclosed(Interval(*ends))
     possible = np.asarray(getattr(maybe, "can_be_true", maybe))
     # An empty enclosure is one of a function without values.
-    doubtful = (np.asarray(decorations) < Decoration.DEF) | np.asarray(~(value.lower <= value.upper))
+    doubtful = (np.asarray(decorations) < least) | np.asarray(~(value.lower <= value.upper))
     return (doubtful & possible[:, None])[:n]

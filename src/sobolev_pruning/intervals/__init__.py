@@ -52,6 +52,7 @@ from ._registry import (
 from ._rounding import Rounding, outward
 from ._rules import rules
 from ._sets import hull, intersection, split
+from ._smoothness import stepwise
 from ._subdivision import Subdivision, enclose_range
 from ._tap import Adjoints, adjoints, interval_adjoints, tap
 from ._ternary import Ternary
@@ -83,6 +84,7 @@ __all__ = [
     "rule_for",
     "rules",
     "split",
+    "stepwise",
     "supported_primitives",
     "tap",
 ]

@@ -15,6 +15,7 @@ others of the same values.
 Reference: J. Bolte, E. Pauwels, A mathematical model for automatic differentiation in machine learning, 2020.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Primitive, jaxpr_as_
 from .._compat import scan_parts, since
 from ._inclusion import inclusion
 from ._interval import Interval
-from ._program import Program, body_of, replay
+from ._program import Program, body_of, replay, trace
 
 # Continuous everywhere, with a conservative derivative, after `differentiable` has replaced some of them.
 TOTAL: frozenset[Primitive] = frozenset(
@@ -186,6 +187,29 @@ def differentiable(closed: ClosedJaxpr) -> ClosedJaxpr:
         return None if body is None else replay(body, inputs, replace)
 
     return jax.make_jaxpr(lambda *leaves: replay(closed, leaves, replace))(*closed.in_avals)
+
+
+def stepwise(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function with the derivatives of its steps in place of those that were declared for it.
+
+    Args:
+        f: A function of pytrees of arrays that JAX can trace.
+
+    Returns:
+        A function of the same values. What `jax.custom_jvp`, `jax.custom_vjp` or `jax.lax.stop_gradient` say about its
+        derivatives is not used, except inside of branches and of `while_loop`.
+
+    >>> float(jax.grad(stepwise(lambda x: jax.lax.stop_gradient(x) * x))(3.0))
+    6.0
+    """
+
+    @functools.wraps(f, updated=())
+    def steps(*args: Any, **kwargs: Any) -> Any:
+        program = trace(f, args, kwargs)
+        results = jaxpr_as_fun(differentiable(program.closed))(*program.leaves)
+        return jax.tree.unflatten(program.out_tree, results)
+
+    return steps
 
 
 def _scan(eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:

@@ -1,5 +1,6 @@
 """Activations by name, and what an activation computes, in bytes that can be compared."""
 
+import enum
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,9 +74,11 @@ def activation_program(activation: Activation, widths: Sequence[int], dtype: np.
 
         for derivative in (slope, curvature):
             try:
-                parts += _written(jax.make_jaxpr(derivative)(x))
-            except (TypeError, NotImplementedError) as error:  # it has no such derivative
+                program = jax.make_jaxpr(derivative)(x)
+            except (TypeError, NotImplementedError, ValueError) as error:  # it has no such derivative
                 parts.append(type(error).__name__.encode())
+            else:
+                parts += _written(program)
     return b"\n".join(parts)
 
 
@@ -130,7 +133,7 @@ def _parameter(x: Any) -> Iterator[bytes]:
             yield from _parameter(part)
     elif isinstance(x, jax.Array | np.ndarray | np.generic):
         yield _array(x)
-    elif isinstance(x, str | bool | int | float | complex | np.dtype) or x is None:
+    elif isinstance(x, str | bool | int | float | complex | np.dtype | enum.Enum) or x is None:
         yield repr(x).encode()
     else:
         # Functions (rules of derivatives, whose programs are traced as well) and objects that say where or how
