@@ -6,17 +6,20 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from sobolev_pruning.pruning import LeastSquares, Ranking
 from sobolev_pruning.reference import FunctionReference, Samples
 from sobolev_pruning.regions import TrustRegions
 from sobolev_pruning.sobolev import SobolevLoss, ValueLoss, fit_levenberg_marquardt
+from sobolev_pruning.sobolev._checks import check_kinds
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
 
 X = jnp.linspace(-1.0, 1.0, 12).reshape(4, 3)
 SAMPLES = Samples(X, jnp.sum(X, axis=1, keepdims=True))
 SURROGATE = Surrogate(MLP.create([3, 3, 1], key=jax.random.key(0)), Normalisation.identity(3, 1))
+KEY, ADAM = jax.random.key(0), optax.adam(1e-3)
 RANKING = Ranking((np.arange(3),))
 
 
@@ -38,6 +41,9 @@ CASES = {
         r"\(n, d\)",
     ),
     "loss without gradients": (lambda: SobolevLoss()(SURROGATE.network, SAMPLES), ValueError, "dydx"),
+    "a seed as key": (lambda: check_kinds(0, ValueLoss(), ADAM), TypeError, "`key` is int"),
+    "the class of a loss": (lambda: check_kinds(KEY, ValueLoss, ADAM), TypeError, "`loss` is the class ValueLoss"),
+    "the name of an optimizer": (lambda: check_kinds(KEY, ValueLoss(), "adam"), TypeError, "`optimizer` is str"),
     "infinite weight": (lambda: SobolevLoss(float("inf")), ValueError, "finite"),
     "one point": (lambda: TrustRegions.around(X[:1]), ValueError, "one point"),
     "samples that are not finite": (

@@ -39,6 +39,22 @@ def as_reference(reference: Any) -> AbstractReferenceModel:
     )
 
 
+def check_kinds(key: Any, loss: Any, optimizer: Any) -> None:
+    """What a training is given is of the right kind, so that no library has to complain of it later.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not hasattr(key, "dtype"):
+        raise TypeError(f"`key` is {type(key).__name__}; it must be a random key, such as `jax.random.key(0)`.")
+    if not isinstance(loss, AbstractLoss):
+        kind = f"the class {loss.__name__}" if isinstance(loss, type) else type(loss).__name__
+        raise TypeError(f"`loss` is {kind}; it must be a loss, such as `SobolevLoss()`.")
+    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+        kind = type(optimizer).__name__
+        raise TypeError(f"`optimizer` is {kind}; it must be one of Optax, such as `optax.adam(1e-3)`.")
+
+
 def check_numbers(**numbers: int) -> None:
     """Each is at least one.
 

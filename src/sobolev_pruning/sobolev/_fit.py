@@ -16,7 +16,7 @@ from ..reference import AbstractReferenceModel, Samples
 from ..surrogate import MLP, Surrogate
 from ._attempt import run_attempt, with_params
 from ._checkpoints import Checkpoints, Store
-from ._checks import as_reference, check_clip_norm, check_dimensions, check_numbers, warn_of_contradictions
+from ._checks import as_reference, check_clip_norm, check_dimensions, check_kinds, check_numbers, warn_of_contradictions
 from ._course import Course
 from ._fingerprint import fingerprint, shared
 from ._history import CollapsedWarning, DivergedError, Failure, FitResult
@@ -90,6 +90,7 @@ def fit(
         The trained surrogate, all losses and evaluations, and what went wrong on the way.
 
     Raises:
+        TypeError: an argument is of another kind than is wanted; the message says what would be right.
         ValueError: a number out of range, a reference of other dimensions, labels that the loss needs and the
             reference lacks, or checkpoints of another fit.
         OSError: checkpoints cannot be written, or another fit is using their folder; nothing has been trained then.
@@ -104,6 +105,7 @@ def fit(
         CheckpointWarning: a checkpoint was damaged, or could not be written during the training.
     """
     limit_programs()
+    check_kinds(key, loss, optimizer)
     reference = as_reference(reference)
     surrogate = as_surrogate(surrogate, reference, jax.random.fold_in(key, UNITS_KEY))
     check_numbers(steps=steps, batch_size=batch_size, steps_per_chunk=steps_per_chunk)

@@ -13,9 +13,9 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt32
 
 from .._programs import limit_programs
 from ..reference import AbstractReferenceModel, Samples
-from ..surrogate import Surrogate
+from ..surrogate import Surrogate, check_surrogate
 from ._attempt import with_params
-from ._checks import as_reference, check_clip_norm, check_dimensions, check_numbers
+from ._checks import as_reference, check_clip_norm, check_dimensions, check_kinds, check_numbers
 from ._course import Course
 from ._fingerprint import shared
 from ._fit import EVALUATION_KEY, VITALITY_KEY
@@ -108,10 +108,15 @@ def fit_seeds(
         One result for each key. A seed that diverges has the parameters before that step and stops alone.
 
     Raises:
+        TypeError: see `fit`.
         ValueError: see `fit`; or there are no keys.
         NotFiniteError: labels of any seed are NaN or infinite, see `fit`.
     """
     limit_programs()
+    if not hasattr(keys, "dtype"):
+        raise TypeError(f"`keys` is {type(keys).__name__}; give one array of keys, such as `jax.random.split(key, 5)`.")
+    check_kinds(keys, loss, optimizer)
+    check_surrogate(surrogate)
     reference = as_reference(reference)
     check_numbers(steps=steps, batch_size=batch_size, steps_per_chunk=steps_per_chunk)
     check_dimensions(surrogate, reference)
