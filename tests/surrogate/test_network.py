@@ -12,6 +12,7 @@ from jax.test_util import check_grads
 
 from sobolev_pruning.reference import LabelWeights, Samples
 from sobolev_pruning.surrogate import MLP, Dense, Normalisation, Surrogate
+from sobolev_pruning.surrogate._surrogate import _gradient, _hessian, _value
 
 
 def units(d, m):
@@ -360,3 +361,12 @@ def test_a_sample_of_another_shape_is_refused_by_every_call():
     for call in (of(jnp.tanh), of(jnp.tanh).gradient, of(jnp.tanh).hessian):
         with pytest.raises(ValueError, match=r"one sample of this surrogate has shape \(2,\)"):
             call([1.0, 2.0, 3.0])
+
+
+def test_whole_numbers_are_inputs_as_floats_are():
+    model = surrogate()
+    whole, x = np.array([1, 0, 2]), jnp.array([1.0, 0.0, 2.0])
+    for kind in (_value, _gradient, _hessian):
+        np.testing.assert_array_equal(model._at_once(kind, whole), model._at_once(kind, x))
+        batch = jax.vmap(lambda x, kind=kind: model._at_once(kind, x))(whole[None])
+        np.testing.assert_allclose(batch[0], model._at_once(kind, x), rtol=1e-5, atol=1e-6)

@@ -134,12 +134,17 @@ class Surrogate(eqx.Module):
     def _at_once(self, f: "_Kind", x: Any) -> Array:
         network, units = self.network, self.normalisation
         traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((network, units, x)))
+        x = self._as_floats(x)
         # In a larger program a call would be one operation more; a function without a hash is no key of a program.
         if traced or not _has_hash(network.activation):
             return f(network, units, x)
-        x = jnp.asarray(x)
         self._check_one_sample(x)
         return _compiled[f](network, units, x)
+
+    def _as_floats(self, x: Any) -> Array:
+        """An array as it is, or in the format of the weights if it holds whole numbers, which have no derivative."""
+        x = jnp.asarray(x)
+        return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(self.network.layers[0].weight.dtype)
 
     def evaluate(self, x: Float[Array, "n d"], *, batch_size: int = 256) -> Samples:
         """Values, Jacobians and Hessians of many samples, a few at a time so that memory stays bounded.
@@ -151,7 +156,7 @@ class Surrogate(eqx.Module):
         Raises:
             ValueError: no inputs, or a batch size below 1.
         """
-        x = jnp.asarray(x)
+        x = self._as_floats(x)
         if x.ndim != 2 or x.shape[1] != self.network.widths[0]:
             raise ValueError(f"`x` has shape {x.shape}; a batch has shape (n, {self.network.widths[0]}).")
         if x.shape[0] == 0:
