@@ -187,3 +187,9 @@ def test_models_without_a_risk_free_rate_keep_their_drift():
     undiscounted = labels(Bachelier(0.2, 0.01), Option(Call(1.0)), None)
     np.testing.assert_allclose(drifting.y, undiscounted.y * np.exp(-RATE), rtol=1e-14)
     assert correlated_basket([BlackScholes(0.2)] * 2, CORRELATION, Option(Call(1.0)), rate=RATE).dim_in == PAIR.size
+
+
+@pytest.mark.parametrize("payoff", [Call(1.0), [Option(Call(1.0)), Put(1.0)], jnp.sum], ids=["one", "two", "f"])
+def test_what_is_no_payoff_is_refused_with_the_way_to_make_one(payoff):
+    with pytest.raises(TypeError, match=r"`payoff` is or holds \w+; .*`Option\(Call\(1.0\)\)`"):
+        Problem(BlackScholes(0.2), START, payoff, 1.0)

@@ -1,7 +1,7 @@
 """What is simulated for one input of a surrogate."""
 
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -14,8 +14,17 @@ from ._payoffs import AbstractPayoff, Portfolio
 from ._sde import AbstractSDE
 
 
-def _as_payoff(payoff: AbstractPayoff | Sequence[AbstractPayoff]) -> AbstractPayoff:
-    return payoff if isinstance(payoff, AbstractPayoff) else Portfolio(tuple(payoff))
+def _as_payoff(payoff: Any) -> AbstractPayoff:
+    if isinstance(payoff, AbstractPayoff):
+        return payoff
+    parts = tuple(payoff) if isinstance(payoff, Sequence) else (payoff,)
+    for part in parts:
+        if not isinstance(part, AbstractPayoff):
+            raise TypeError(
+                f"`payoff` is or holds {type(part).__name__}; it must be a payoff, such as `Option(Call(1.0))`, or "
+                "several."
+            )
+    return Portfolio(parts)
 
 
 @final
@@ -37,6 +46,7 @@ class Problem(eqx.Module):
         begin: time of the start in years.
 
     Raises:
+        TypeError: `payoff` is none, but a profile such as `Call(1.0)`.
         ValueError: the rate, the one of the model and the one of the payoff contradict each other.
     """
 
