@@ -182,7 +182,7 @@ def test_second_derivatives_at_a_kink_prove_nothing(activation):
     """They are 0 on both sides, and the function is not convex."""
     model = surrogate(([[1.0]], [-0.5]), ([[-1.0]], [0.0]), activation=activation)
     found = certify(model, Box(jnp.zeros(1), jnp.ones(1)), seconds=0.2, boxes_at_once=8)
-    assert found.monotone[0][0].verdict is Verdict.PROVED
+    assert math.isfinite(found.gradients[0][0].magnitude)
     assert proves_nothing(found.curvature[0])
     assert found.convex[0].verdict is found.convex_in[0][0].verdict is Verdict.UNDECIDED
 
