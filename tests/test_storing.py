@@ -142,9 +142,9 @@ def test_a_model_that_was_trained_again_meanwhile_is_kept(run, proved):
 
 
 def test_facts_that_a_model_was_given_meanwhile_stay(run, proved):
-    proved(lambda: save(network().with_provenance(inputs="a"), "model.safetensors"))
+    proved(lambda: save(network().with_provenance(note="a"), "model.safetensors"))
     assert run(*CERTIFY)[0] == 0
-    assert dict(load("model.safetensors").provenance) == {"inputs": "a"}
+    assert dict(load("model.safetensors").provenance) == {"note": "a"}
 
 
 @pytest.mark.parametrize("meanwhile", ["gone", "something else"])
@@ -168,11 +168,13 @@ def test_a_certificate_goes_only_to_its_own_surrogate(tmp_path):
 
     certificate = certification.certify(network(), Box(jnp.zeros(1), jnp.ones(1)), seconds=0.1, order=1)
     path = tmp_path / "a"
-    save(network(1), path)
-    before = path.read_bytes()
-    with pytest.raises(SurrogateChangedError, match="another surrogate than was certified"):
-        store_certificate(certificate, path)
-    assert path.read_bytes() == before
+    # Claims speak of inputs and outputs by their names.
+    for other in (network(1), network().named(inputs=["strike"])):
+        save(other, path)
+        before = path.read_bytes()
+        with pytest.raises(SurrogateChangedError, match="another surrogate than was certified"):
+            store_certificate(certificate, path)
+        assert path.read_bytes() == before
 
 
 def test_a_region_around_data_takes_the_columns_that_the_model_has_names_of(run, proved, tmp_path):

@@ -299,6 +299,8 @@ BAD = {
     "no region": (lambda: certify(MODEL, "box"), TypeError, "`region` is str"),
     "many boxes": (lambda: certify(MODEL, TrustRegions(jnp.ones((2, 2)), jnp.ones(2))), ValueError, "many boxes"),
     "no budget": (lambda: certify(MODEL, BOX, seconds=0.0), ValueError, "`seconds` is 0.0"),
+    "a budget in words": (lambda: certify(MODEL, BOX, seconds="60s"), TypeError, "`seconds` is '60s'"),
+    "progress that is no function": (lambda: certify(MODEL, BOX, progress=3), TypeError, "`progress` is 3"),
     "order 3": (lambda: certify(MODEL, BOX, order=3), ValueError, "`order` is 3"),
     "other outputs": (
         lambda: certify(MODEL, BOX, against=lambda x: x),

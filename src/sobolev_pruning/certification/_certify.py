@@ -83,6 +83,8 @@ def certify(
         UnsupportedPrimitiveError: a function uses an operation that has no interval rule. This is found before any
             search begins.
     """
+    if not (progress is None or callable(progress)):
+        raise TypeError(f"`progress` is {progress!r}; it must be a function of the state of the search, or None.")
     others = _checked(surrogate, region, against, seconds, order)
     if progress is None and sys.stderr is not None and sys.stderr.isatty():
         with CertificationBar(Console(stderr=True), f"{seconds:g}s") as bar:
@@ -421,6 +423,8 @@ def _checked(
         raise ValueError(f"`region` has {region.dim} inputs, the surrogate {d}.")
     if isinstance(region, TrustRegions):
         raise ValueError("`region` is many boxes; certify over one region, such as `Box.around(x)`.")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float | np.number):
+        raise TypeError(f"`seconds` is {seconds!r}; give a number of seconds, such as 60.")
     if not (seconds > 0 and math.isfinite(seconds)):
         raise ValueError(f"`seconds` is {seconds}; the budget must be positive.")
     if order not in (1, 2):

@@ -161,10 +161,9 @@ class Certificate:
         _check_verdicts(self)
 
     def is_of(self, surrogate: Surrogate) -> bool:
-        """Whether it speaks of this function: these weights, units and activation."""
-        widths = surrogate.network.widths
-        shape = len(self.inputs), len(self.outputs)
-        return shape == (widths[0], widths[-1]) and self.fingerprint == fingerprint(surrogate)
+        """Whether it speaks of this function, by these names: weights, units, activation, inputs and outputs."""
+        names = surrogate.input_names, surrogate.output_names
+        return (self.inputs, self.outputs) == names and self.fingerprint == fingerprint(surrogate)
 
     def where(self) -> AbstractRegion:
         """The region, in the float format of the certificate."""

@@ -76,7 +76,9 @@ def save(surrogate: Surrogate, path: str | os.PathLike, *, certificate: Certific
     metadata = {"format": _FORMAT, "version": __version__, "config": json.dumps(config)}
     if certificate is not None:
         if not certificate.is_of(surrogate):
-            raise ValueError("`certificate` speaks of other weights than those of `surrogate`; certify it again.")
+            raise ValueError(
+                "`certificate` speaks of other weights or names than those of `surrogate`; certify it again."
+            )
         metadata["certificate"] = certificate.to_json()
     write_whole(path, file_of(tensors, metadata))
 
@@ -173,8 +175,8 @@ def load_certificate(path: str | os.PathLike, surrogate: Surrogate) -> Certifica
         raise ValueError(f"{path}: {error}") from None
     if not certificate.is_of(surrogate):
         raise ValueError(
-            f"{path}: the certificate speaks of other weights than those of `surrogate`, or another version of JAX has "
-            "written down its activation; certify it again."
+            f"{path}: the certificate speaks of other weights or names than those of `surrogate`, or another version "
+            "of JAX has written down its activation; certify it again."
         )
     return certificate
 
