@@ -76,8 +76,10 @@ def _acquired(path: Path, what: str) -> int | None:
         except FileNotFoundError:
             pass
         except BaseException as error:  # such as a full disk; the lock would else be held as long as this process lives
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
+            try:
+                path.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
             if isinstance(error, OSError) and error.filename is None:
                 raise OSError(error.errno, error.strerror, str(path)) from None
             raise
