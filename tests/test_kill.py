@@ -52,7 +52,7 @@ COMMANDS = {
     "shrink": (("shrink", "m.safetensors", "t.csv", "--values", "1e-4", "--max-trials", "3"), "front", True),
     "prune": (("prune", "m.safetensors", "t.csv", "--keep", "2"), "p.safetensors", False),
     "certify": (
-        ("certify", "m.safetensors", "--region", "a=-1:1,b=-1:1", "--order", "1", "--seconds", "600"),
+        ("certify", "m.safetensors", "--region", "a=-1:1,b=-1:1", "--order", "1", "--budget", "600s"),
         "c.safetensors",
         False,
     ),

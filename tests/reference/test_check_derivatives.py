@@ -149,6 +149,14 @@ def test_a_transposed_jacobian_is_told_from_factors():
     assert "in another order of the outputs they would fit: in the place of 'y1' stands that of 'y0'" in found
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0, -1e12])
+def test_slopes_of_constant_values_are_contradicted(value):
+    x = np.random.default_rng(0).uniform(-1.0, 1.0, (60, 2))
+    said = messages(x, np.full((60, 1), value), np.cos(x)[:, None])
+    assert len(said) == 1
+    assert all("do not vary with them" in message for message in said)
+
+
 def test_second_derivatives_are_held_against_first_ones():
     assert messages(X, Y, DYDX, D2YDX2) == ()
     found = messages(X, Y, DYDX, -D2YDX2)

@@ -15,6 +15,8 @@ from ._factors import Factors, factors
 from ._order import are_unrelated, better_order, sizes
 from ._pairs import Pairs
 
+# A factor that is zero but for rounding.
+_NOTHING = 1e-9
 # What labels are multiplied by, by mistake, and what it is called.
 _KNOWN = (
     (-1.0, "the other sign"),
@@ -162,9 +164,15 @@ def _of_factors(output: str, found: Factors, inputs: Sequence[str]) -> list[str]
     left = np.flatnonzero(found.wrong).tolist()
     while left:
         factor = found.values[left[0]]
-        same = [i for i in left if abs(found.values[i] / factor - 1) < 0.15]
+        same = [i for i in left if i == left[0] or abs(found.values[i] - factor) <= 0.15 * abs(factor)]
         left = [i for i in left if i not in same]
         names = ", ".join(f"'{inputs[i]}'" for i in same)
+        if abs(factor) < _NOTHING:
+            messages.append(
+                f"the derivatives of '{output}' by {names} contradict its values at neighbouring samples, which do not "
+                "vary with them."
+            )
+            continue
         factor = float(np.median(found.values[same]))
         exact, called = min(_KNOWN, key=lambda known: abs(factor / known[0] - 1))
         is_known = abs(factor / exact - 1) < 0.08
