@@ -345,7 +345,7 @@ def certificate_of(surrogate):
     differences = {"other": Difference((bound(),) * m, each)}
     made = (fingerprint(surrogate), "float64", "float64", "affine", 1.5, 12, {"jax": jax.__version__})
     values = ((bound(),) * m, each, (bound(2.0),) * m, hessians, (bound(),) * m)
-    names = tuple(f"x{i}" for i in range(d)), tuple(f"y{k}" for k in range(m))
+    names = surrogate.input_names, surrogate.output_names
     return Certificate(region, *values, claims, convex_in, (all_bent,) * m, differences, *made, *names)
 
 
