@@ -16,6 +16,14 @@ from sobolev_pruning.surrogate import MLP
 needs_linux = pytest.mark.skipif(not _programs._LIMIT.exists(), reason="mappings are counted on Linux alone")
 
 
+@pytest.fixture(autouse=True)
+def without_what_others_compiled():
+    """A program that another worker of the tests has compiled is mapped in another way."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    yield
+    jax.config.update("jax_enable_compilation_cache", True)
+
+
 @pytest.fixture
 def allowed(tmp_path, monkeypatch):
     """Makes the system allow so many mappings more than there are, and every call count them."""
