@@ -211,6 +211,32 @@ def test_a_body_computes_what_its_equation_does(function):
         np.testing.assert_allclose(mine, theirs, rtol=1e-14, atol=1e-14)
 
 
+def _in_reverse(x):
+    return lax.while_loop(lambda x: x < 2, lambda x: 2 * x, x)
+
+
+@jax.custom_vjp
+def _in_reverse_alone(x):
+    return x * x
+
+
+_in_reverse_alone.defvjp(lambda x: (x * x, x), lambda x, cotangent: (2 * x * cotangent,))
+WITHOUT_DERIVATIVE = {
+    "whole numbers": (jax.grad(lambda x: jnp.round(x).astype(int)), TypeError),
+    "a rule for reverse mode, in forward mode": (jax.jacfwd(_in_reverse_alone), TypeError),
+    "a loop in reverse": (jax.grad(_in_reverse), ValueError),
+    "a callback": (jax.grad(lambda x: jax.pure_callback(np.sin, x, x)), ValueError),
+    "no rule": (jax.grad(lambda x: Primitive("unheard_of").bind(x)), NotImplementedError),
+}
+
+
+@pytest.mark.parametrize(("derivative", "error"), WITHOUT_DERIVATIVE.values(), ids=WITHOUT_DERIVATIVE)
+def test_errors_of_missing_derivatives_are_known(derivative, error):
+    with pytest.raises(error):
+        jax.eval_shape(derivative, jax.ShapeDtypeStruct((), float))
+    assert error in _compat.NO_DERIVATIVE
+
+
 def test_functions_that_differ_within_an_operation_are_not_the_same_program():
     def steps(side):
         return activation_program(lambda x: jnp.searchsorted(TABLE, x, side=side).astype(x.dtype), [3], np.dtype(float))

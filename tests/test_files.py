@@ -236,7 +236,10 @@ def test_a_result_that_does_not_fit_is_put_elsewhere(tmp_path, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    write = lambda path: write_whole(path, b"new")  # noqa: E731
+
+    def write(path):
+        write_whole(path, b"new")
+
     place, reason = write_somewhere(tmp_path / "none" / "a.json", write)
     assert place == tmp_path / "home" / "a-rescued1.json"
     assert isinstance(reason, FileNotFoundError)

@@ -13,7 +13,7 @@ from sobolev_pruning.sobolev import ValueLoss, fit
 from sobolev_pruning.sobolev._fingerprint import shared
 from sobolev_pruning.surrogate import MLP
 
-needs_linux = pytest.mark.skipif(not _programs._LIMIT.exists(), reason="mappings are counted on Linux alone")
+needs_linux = pytest.mark.skipif(not _programs._LIMIT.exists(), reason="only Linux limits the mappings of a process")
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,10 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive, primitives
 # The whole suite passes with both; `pyproject.toml` names the same two. Others between them pass a part of it.
 OLDEST = "0.10.2"
 NEWEST = "0.12.0.1"
+# What JAX raises where it is asked for a derivative that a function does not have; it has no error of its own for that.
+# TypeError: a result of whole numbers, or a `custom_vjp` in forward mode. ValueError: a callback to Python, or a
+# `while_loop` in reverse. NotImplementedError: a primitive without a rule.
+NO_DERIVATIVE = (TypeError, ValueError, NotImplementedError)
 # Set to anything, it silences the warning about a newer JAX.
 UNTRIED = "SOBOLEV_PRUNING_UNTRIED_JAX"
 

@@ -30,6 +30,12 @@ def brief(text: object, longest: int = _LONGEST_TEXT) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in line)
 
 
+def cause(error: BaseException) -> str:
+    """What kind of error it is and the first line of its message, which others may follow, or none."""
+    first = next(iter(str(error).splitlines()), "").rstrip(".")
+    return f"{type(error).__name__}: {brief(first)}" if first else type(error).__name__
+
+
 _values = reprlib.Repr()
 _values.maxstring = _values.maxother = _values.maxlong = _LONGEST_VALUE
 _values.maxlevel = 3

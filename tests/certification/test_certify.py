@@ -290,6 +290,12 @@ def test_single_precision():
 
 MODEL = random_network((2, 3, 1))
 BOX = Box(-jnp.ones(2), jnp.ones(2))
+
+
+def fails(x):
+    raise ZeroDivisionError
+
+
 BAD = {
     "another dimension": (
         lambda: certify(MODEL, Box(-jnp.ones(3), jnp.ones(3))),
@@ -306,6 +312,11 @@ BAD = {
         lambda: certify(MODEL, BOX, against=lambda x: x),
         ValueError,
         r"returns ShapeDtypeStruct\(shape=\(2",
+    ),
+    "a function that fails without a word": (
+        lambda: certify(MODEL, BOX, against={"it": fails}),
+        ValueError,
+        "'it' fails for one sample, of shape \\(2,\\): ZeroDivisionError$",
     ),
     "no function": (lambda: certify(MODEL, BOX, against={"it": 3}), TypeError, "holds int as 'it'"),
     "an unknown domain": (lambda: certify(MODEL, BOX, domain="taylor"), ValueError, "`domain` must be one of"),

@@ -19,7 +19,9 @@ import numpy as np
 from jaxtyping import Array, Float
 from rich.console import Console
 
+from .._compat import NO_DERIVATIVE
 from .._programs import limit_programs
+from .._reading import cause
 from .._version import __version__
 from ..intervals import Decoration, Interval, Subdivision, enclose_range, inclusion
 from ..regions import AbstractRegion, TrustRegions
@@ -444,20 +446,17 @@ def _checked(
             shape = jax.eval_shape(other, jax.ShapeDtypeStruct((d,), dtype))
         except jax.errors.JAXTypeError as error:
             raise TypeError(
-                f"`against` {name!r} cannot be traced by JAX, as a proof needs ({str(error).splitlines()[0]}); write "
+                f"`against` {name!r} cannot be traced by JAX, as a proof needs ({cause(error)}); write "
                 "it with `jax.numpy`."
             ) from error
-        except Exception as error:
-            raise ValueError(
-                f"`against` {name!r} fails for one sample, of shape ({d},): {str(error).splitlines()[0]}"
-            ) from error
+        except Exception as error:  # a function of the user, which may raise anything
+            raise ValueError(f"`against` {name!r} fails for one sample, of shape ({d},): {cause(error)}") from error
         if getattr(shape, "shape", None) != (m,):
             raise ValueError(f"`against` {name!r} returns {shape} for one sample; the surrogate returns ({m},).")
         try:
             jax.eval_shape(jax.jacrev(other), jax.ShapeDtypeStruct((d,), dtype))
-        except (TypeError, ValueError, NotImplementedError) as error:
+        except NO_DERIVATIVE as error:
             raise ValueError(
-                f"`against` {name!r} has no derivative that JAX can compute, as a proof needs "
-                f"({str(error).splitlines()[0]})."
+                f"`against` {name!r} has no derivative that JAX can compute, as a proof needs ({cause(error)})."
             ) from error
     return others

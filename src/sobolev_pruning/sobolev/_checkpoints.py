@@ -21,6 +21,7 @@ import numpy as np
 
 from .._digest import digest
 from .._lock import locked
+from .._reading import cause
 from ._course import Course
 
 _NAME = re.compile(r"fit-\d{3}-\d{12}")
@@ -119,8 +120,7 @@ class Store:
             # Orbax and its parts raise almost anything at a damaged file.
             except Exception as error:
                 warnings.warn(
-                    f"the checkpoint {path} cannot be read ({type(error).__name__}: {_first_line(error)}); the one "
-                    "before it is tried.",
+                    f"the checkpoint {path} cannot be read ({cause(error)}); the one before it is tried.",
                     CheckpointWarning,
                     stacklevel=3,
                 )
@@ -144,7 +144,7 @@ class Store:
             self._write(start)
         except Exception as error:
             raise OSError(
-                f"no checkpoint can be written to {self._folder} ({type(error).__name__}: {_first_line(error)}); "
+                f"no checkpoint can be written to {self._folder} ({cause(error)}); "
                 "nothing has been trained. Give `Checkpoints` a folder on another disk."
             ) from error
         return start
@@ -162,7 +162,7 @@ class Store:
             self._write(course)
         except Exception as error:
             warnings.warn(
-                f"no checkpoint was written after {course.step} steps ({type(error).__name__}: {_first_line(error)}); "
+                f"no checkpoint was written after {course.step} steps ({cause(error)}); "
                 f"those before are kept in {self._folder}. Make room on the disk.",
                 CheckpointWarning,
                 stacklevel=3,
@@ -280,7 +280,3 @@ def _digest(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
     """Of all that decides how a fit goes on: the arrays with their names, the numbers, and whose they are."""
     names = sorted(arrays)
     return digest([arrays[name] for name in names], json.dumps([names, about], sort_keys=True))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:200]

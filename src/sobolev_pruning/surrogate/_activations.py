@@ -13,7 +13,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import Array
 
-from .._compat import body, scan_parts
+from .._compat import NO_DERIVATIVE, body, scan_parts
 
 Activation = Callable[[Array], Array]
 
@@ -75,7 +75,7 @@ def activation_program(activation: Activation, widths: Sequence[int], dtype: np.
         for derivative in (slope, curvature):
             try:
                 program = jax.make_jaxpr(derivative)(x)
-            except (TypeError, NotImplementedError, ValueError) as error:  # it has no such derivative
+            except NO_DERIVATIVE as error:  # that it has none belongs to what it computes
                 parts.append(type(error).__name__.encode())
             else:
                 parts += _written(program)

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ..._compat import NO_DERIVATIVE
+from ..._reading import cause
 from .._directions import AbstractDirections, HessianProduct
 from .._jacobian import value_and_jacobian
 from .._reference_model import AbstractReferenceWithTruth
@@ -186,14 +188,12 @@ def _traced(function: Callable[..., Any], x: Any) -> Any:
     try:
         return jax.eval_shape(function, x)
     except _UNTRACEABLE as error:
-        raise TypeError(
-            f"JAX cannot trace `function` ({type(error).__name__}: {_first_line(error)}). {_REMEDY}"
-        ) from error
+        raise TypeError(f"JAX cannot trace `function` ({cause(error)}). {_REMEDY}") from error
     except TypeError as error:
         # Assignment into an array, formatting a number, a `range`, a result that is no array; others are its own.
         if not any(word in str(error) for word in ("JAX", "Tracer", "Only integer scalar arrays")):
             raise
-        raise TypeError(f"JAX cannot trace `function` ({_first_line(error)}). {_REMEDY}") from error
+        raise TypeError(f"JAX cannot trace `function` ({cause(error)}). {_REMEDY}") from error
 
 
 def _check_differentiable(function: Callable[..., Any], x: Any) -> None:
@@ -204,14 +204,8 @@ def _check_differentiable(function: Callable[..., Any], x: Any) -> None:
     """
     try:
         jax.eval_shape(lambda x: value_and_jacobian(function, x), x)
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise TypeError(
-            f"JAX cannot differentiate `function` ({type(error).__name__}: {_first_line(error)}). {_REMEDY}"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0].rstrip(".")[:200]
+    except NO_DERIVATIVE as error:
+        raise TypeError(f"JAX cannot differentiate `function` ({cause(error)}). {_REMEDY}") from error
 
 
 @final
