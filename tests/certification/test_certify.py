@@ -292,6 +292,10 @@ MODEL = random_network((2, 3, 1))
 BOX = Box(-jnp.ones(2), jnp.ones(2))
 
 
+def loops(x):
+    return jax.lax.while_loop(lambda x: x.max() < 2, lambda x: 2 * x, x)
+
+
 def fails(x):
     raise ZeroDivisionError
 
@@ -317,6 +321,11 @@ BAD = {
         lambda: certify(MODEL, BOX, against={"it": fails}),
         ValueError,
         "'it' fails for one sample, of shape \\(2,\\): ZeroDivisionError$",
+    ),
+    "an activation without a derivative": (
+        lambda: certify(random_network((2, 3, 1), loops), BOX),
+        ValueError,
+        "the activation of `surrogate` has no derivative that JAX can compute",
     ),
     "no function": (lambda: certify(MODEL, BOX, against={"it": 3}), TypeError, "holds int as 'it'"),
     "an unknown domain": (lambda: certify(MODEL, BOX, domain="taylor"), ValueError, "`domain` must be one of"),

@@ -434,6 +434,9 @@ def _checked(
     dtype = surrogate.network.layers[0].weight.dtype
     if region.coordinates.dtype != dtype:
         raise ValueError(f"`region` is in {region.coordinates.dtype}, the surrogate in {dtype}; make both the same.")
+    x = jax.ShapeDtypeStruct((d,), dtype)
+    slope = jax.jacrev(surrogate.network)
+    _check_differentiable("the activation of `surrogate`", slope if order == 1 else jax.jacfwd(slope), x)
     if against is None:
         return {}
     others = dict(against) if isinstance(against, Mapping) else {"the other": against}
@@ -443,7 +446,7 @@ def _checked(
         if not callable(other):
             raise TypeError(f"`against` holds {type(other).__name__} as {name!r}; it must be a function (d,) -> (m,).")
         try:
-            shape = jax.eval_shape(other, jax.ShapeDtypeStruct((d,), dtype))
+            shape = jax.eval_shape(other, x)
         except jax.errors.JAXTypeError as error:
             raise TypeError(
                 f"`against` {name!r} cannot be traced by JAX, as a proof needs ({cause(error)}); write "
@@ -453,10 +456,14 @@ def _checked(
             raise ValueError(f"`against` {name!r} fails for one sample, of shape ({d},): {cause(error)}") from error
         if getattr(shape, "shape", None) != (m,):
             raise ValueError(f"`against` {name!r} returns {shape} for one sample; the surrogate returns ({m},).")
-        try:
-            jax.eval_shape(jax.jacrev(other), jax.ShapeDtypeStruct((d,), dtype))
-        except NO_DERIVATIVE as error:
-            raise ValueError(
-                f"`against` {name!r} has no derivative that JAX can compute, as a proof needs ({cause(error)})."
-            ) from error
+        _check_differentiable(f"`against` {name!r}", jax.jacrev(other), x)
     return others
+
+
+def _check_differentiable(what: str, derivative: Callable[[Any], Any], x: jax.ShapeDtypeStruct) -> None:
+    try:
+        jax.eval_shape(derivative, x)
+    except NO_DERIVATIVE as error:
+        raise ValueError(
+            f"{what} has no derivative that JAX can compute, as a proof needs ({cause(error)})."
+        ) from error
