@@ -15,29 +15,7 @@ import pytest
 from sobolev_pruning import cli
 from sobolev_pruning._version import __version__
 from sobolev_pruning.surrogate import load
-
-TINY = """
-[reference]
-dim = 2
-[network]
-hidden = [4]
-[oversized]
-steps = 20
-batch_size = 16
-paths = 2
-[pruning]
-keep = [[2]]
-regions = 4
-refit_samples = 16
-[finetuning]
-steps = 20
-batch_size = 16
-paths = 2
-teacher_samples = 64
-second_order_below = 0
-[evaluation]
-points = 16
-"""
+from tiny_study import TINY_STUDY
 
 
 @pytest.fixture
@@ -91,27 +69,27 @@ BAD = {
     "configuration is a folder": (["run", "bachelier", "--config", "."], {}, "cannot be read (Is a directory)"),
     "output is a file": (
         ["run", "bachelier", "--config", "c", "--output", "f"],
-        {"c": TINY, "f": "mine"},
+        {"c": TINY_STUDY, "f": "mine"},
         "f is a file",
     ),
     "output below a file": (
         ["run", "bachelier", "--config", "c", "--output", "f/run"],
-        {"c": TINY, "f": "mine"},
+        {"c": TINY_STUDY, "f": "mine"},
         "f/run cannot be made ready for a run",
     ),
     "output where nothing can be made": (
         ["run", "bachelier", "--config", "c", "--output", "/proc/run"],
-        {"c": TINY},
+        {"c": TINY_STUDY},
         "/proc/run cannot be made ready for a run",
     ),
     "existing run": (
         ["run", "bachelier", "--config", "c", "--output", "out"],
-        {"c": TINY, "out/summary.json": "{}", "out/notes.txt": "mine"},
+        {"c": TINY_STUDY, "out/summary.json": "{}", "out/notes.txt": "mine"},
         "out already holds a run (summary.json); give another folder, or --overwrite",
     ),
     "existing run in the default folder": (
         ["run", "bachelier", "--config", "c"],
-        {"c": TINY, "runs/bachelier/checkpoints/a.safetensors": ""},
+        {"c": TINY_STUDY, "runs/bachelier/checkpoints/a.safetensors": ""},
         "runs/bachelier already holds a run (checkpoints/)",
     ),
 }
@@ -154,7 +132,7 @@ def test_bad_input_is_one_line_and_leaves_no_trace(run, tmp_path, arguments, fil
 
 
 def test_a_run_that_diverges_keeps_the_last_good_parameters(run, tmp_path):
-    text = TINY.replace(
+    text = TINY_STUDY.replace(
         "steps = 20\nbatch_size = 16\npaths = 2\n[pruning]", "steps = 20\nlearning_rate = 1e300\n[pruning]"
     )
     assert "1e300" in text
@@ -174,7 +152,7 @@ def test_a_run_that_diverges_keeps_the_last_good_parameters(run, tmp_path):
 
 def test_ctrl_c_ends_the_run_cleanly(tmp_path):
     """Inside a compiled chunk of many steps: what was done before is on disk, and whole."""
-    text = TINY.replace("[finetuning]\nsteps = 20", "[finetuning]\nsteps = 2_000_000")
+    text = TINY_STUDY.replace("[finetuning]\nsteps = 20", "[finetuning]\nsteps = 2_000_000")
     (tmp_path / "c.toml").write_text(text)
     code = "import sys; from sobolev_pruning.cli import main; sys.argv = sys.argv[1:]; main()"
     with subprocess.Popen(

@@ -16,33 +16,12 @@ import pytest
 
 import sobolev_pruning
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate, save
+from tiny_study import TINY_STUDY
 
 KILLS = int(os.environ.get("KILLS", "20"))
 # A command that was interrupted while others use the machine may take several times as long.
 SECONDS = 900
 AB_Y = ("--inputs", "a,b", "--outputs", "y")
-RUN = """seed = 3
-[reference]
-dim = 2
-[network]
-hidden = [4]
-[oversized]
-steps = 20
-batch_size = 16
-paths = 2
-[pruning]
-keep = [[2]]
-regions = 4
-refit_samples = 64
-[finetuning]
-steps = 20
-batch_size = 16
-paths = 2
-teacher_samples = 64
-second_order_below = 3
-[evaluation]
-points = 32
-"""
 # Arguments, the option that names the output, and whether the command has `--resume`. Those without write once, at
 # their end, and are called again.
 COMMANDS = {
@@ -69,7 +48,7 @@ def inputs(tmp_path_factory):
     y, dydx = jax.vmap(surrogate)(jnp.asarray(x)), jax.vmap(surrogate.gradient)(jnp.asarray(x))
     rows = np.concatenate([x, y, dydx[:, 0]], axis=1)
     (folder / "t.csv").write_text("a,b,y,dy/da,dy/db\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
-    (folder / "c.toml").write_text(RUN)
+    (folder / "c.toml").write_text(TINY_STUDY)
     save(surrogate, folder / "m.safetensors")
     return folder
 

@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from sobolev_pruning import _work, cli
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate, save
+from tiny_study import TINY_STUDY
 
 RNG = np.random.default_rng(0)
 A, B = RNG.uniform(-1, 1, (2, 60))
@@ -246,31 +247,6 @@ def test_a_killed_search_goes_on(run, model, killed, tmp_path, capsys):
     assert networks[0] == networks[1]
 
 
-RUN = """seed = 3
-[reference]
-dim = 2
-[network]
-hidden = [4]
-[oversized]
-steps = 20
-batch_size = 16
-paths = 2
-[pruning]
-keep = [[2]]
-regions = 4
-refit_samples = 64
-[finetuning]
-steps = 20
-batch_size = 16
-paths = 2
-curvature_weight = 0.0
-teacher_samples = 64
-second_order_below = 3
-[evaluation]
-points = 32
-"""
-
-
 def without_times(value):
     if isinstance(value, dict):
         return {name: without_times(part) for name, part in value.items() if name != "seconds"}
@@ -284,7 +260,7 @@ def test_a_killed_run_goes_on(run, killed, tmp_path, capsys, monkeypatch):
     from sobolev_pruning.study import _recorded
 
     monkeypatch.setattr(_recorded, "_SECONDS", 0.0)
-    (tmp_path / "c.toml").write_text(RUN)
+    (tmp_path / "c.toml").write_text(TINY_STUDY)
     arguments = ("run", "bachelier", "--config", "c.toml", "--output", "out")
     killed(_attempt, "run_chunk", 30, *arguments)
     assert len(list((tmp_path / "out" / "unfinished" / "stages").iterdir())) == 1
@@ -316,7 +292,9 @@ def test_a_killed_run_goes_on(run, killed, tmp_path, capsys, monkeypatch):
 def test_an_overwriting_run_that_fails_early_leaves_the_old_one(run, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "summary.json").write_text("the old one")
-    (tmp_path / "c.toml").write_text(RUN.replace("paths = 2\n[pruning]", "paths = 2\nlearning_rate = 1e300\n[pruning]"))
+    (tmp_path / "c.toml").write_text(
+        TINY_STUDY.replace("paths = 2\n[pruning]", "paths = 2\nlearning_rate = 1e300\n[pruning]")
+    )
     status, _, err = run("run", "bachelier", "--config", "c.toml", "--output", "out", "--overwrite")
     assert status == 1
     assert "training diverged" in err
