@@ -15,7 +15,7 @@ from .._directions import AbstractDirections
 from .._reference_model import AbstractReferenceModel
 from .._samples import LabelWeights, Samples
 from ._checks import check_learnable, without_unknown
-from ._row_split import RowSplit
+from ._row_split import RowSplit, rows_of_share
 
 _SHAPES = {"x": "(n, d)", "y": "(n, m)", "dydx": "(n, m, d)", "d2ydx2": "(n, m, d, d)"}
 
@@ -107,14 +107,7 @@ class DataSet(AbstractReferenceModel):
             ValueError: one of the two would be empty, or the first without any known label of a kind.
         """
         n = self.samples.n
-        if not 0 < share < 1:
-            raise ValueError(f"`share` is {share}; it must lie between 0 and 1.")
-        n_second = round(share * n)
-        if n_second in (0, n):
-            raise ValueError(
-                f"a share of {share} of {n} samples leaves one of the two sets empty; use more samples "
-                "or another share."
-            )
+        n_second = rows_of_share(share, n)
         rows = jax.random.permutation(key, n)
         first, second = (
             jax.tree.map(lambda part, chosen=chosen: part[chosen], self.samples)

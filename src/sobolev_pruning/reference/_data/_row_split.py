@@ -12,6 +12,21 @@ from jaxtyping import Bool, Float, UInt64
 from ..._reading import shown
 
 
+def rows_of_share(share: float, n: int) -> int:
+    """How many of `n` rows a share of them is, which leaves some on both sides.
+
+    Raises:
+        ValueError: the share is out of range, or one side would be empty.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"`share` is {share}; it must lie between 0 and 1.")
+    if round(share * n) in (0, n):
+        raise ValueError(
+            f"a share of {share} of {n} samples leaves one of the two sets empty; use more samples or another share."
+        )
+    return round(share * n)
+
+
 @final
 @dataclass(frozen=True)
 class RowSplit:
@@ -52,13 +67,7 @@ class RowSplit:
         """
         rows = np.asarray(x, np.float64)
         n = rows.shape[0]
-        if not 0 < share < 1:
-            raise ValueError(f"`share` is {share}; it must lie between 0 and 1.")
-        if round(share * n) in (0, n):
-            raise ValueError(
-                f"a share of {share} of {n} samples leaves one of the two sets empty; use more samples "
-                "or another share."
-            )
+        wanted = rows_of_share(share, n)
         with np.errstate(over="ignore"):
             single = rows.astype(np.float32)
         double = len(np.unique(single, axis=0)) < len(np.unique(rows, axis=0))
@@ -67,7 +76,7 @@ class RowSplit:
         if distinct.size == 1:
             raise ValueError(f"all {n} samples have the same inputs, so none can be set aside to judge by.")
         # As many whole groups of equal rows as come to the share, and at least one row on each side.
-        place = np.searchsorted(np.cumsum(counts), round(share * n))
+        place = np.searchsorted(np.cumsum(counts), wanted)
         last = distinct[min(int(place), distinct.size - 2)]
         return cls(seed, share, int(last), n, _digest(numbers), double)
 
