@@ -11,7 +11,7 @@ import pytest
 from jax.test_util import check_grads
 
 from sobolev_pruning.reference import LabelWeights, Samples
-from sobolev_pruning.surrogate import MLP, Dense, Normalisation, Surrogate
+from sobolev_pruning.surrogate import ACTIVATIONS, MLP, Dense, Normalisation, Surrogate, has_kinks
 from sobolev_pruning.surrogate._surrogate import _gradient, _hessian, _value
 
 
@@ -370,3 +370,12 @@ def test_whole_numbers_are_inputs_as_floats_are():
         np.testing.assert_array_equal(model._at_once(kind, whole), model._at_once(kind, x))
         batch = jax.vmap(lambda x, kind=kind: model._at_once(kind, x))(whole[None])
         np.testing.assert_allclose(batch[0], model._at_once(kind, x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_slopes_that_jump_are_known(name):
+    """Between neighbours on a grid around the places where the activations of JAX change their pieces."""
+    activation, step = ACTIVATIONS[name], 2.0**-13
+    x = jnp.arange(-3.5, 3.5, step) + step / 2
+    slopes = np.asarray(jax.vmap(jax.grad(activation))(x))
+    assert (np.abs(np.diff(slopes)).max() > 0.01) == has_kinks(activation)

@@ -34,10 +34,11 @@ from ..surrogate import (
     Verdict,
     check_surrogate,
     fingerprint,
+    has_kinks,
     is_defined_everywhere,
 )
 from ._bar import CertificationBar, Progress
-from ._defined import defined, has_kinks, own_derivatives
+from ._defined import defined, own_derivatives
 
 Function = Callable[[Float[Array, " d"]], Float[Array, " m"]]
 
@@ -173,7 +174,8 @@ def certify(
     convex: tuple[Claim, ...] = ()
     if order == 2:
         smooth = steady and (
-            (sure and not has_kinks(surrogate)) or continuous(lambda x: surrogate.gradient(x).reshape(-1))
+            (sure and not has_kinks(surrogate.network.activation))
+            or continuous(lambda x: surrogate.gradient(x).reshape(-1))
         )
         second = search(
             "second derivatives",

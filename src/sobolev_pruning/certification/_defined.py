@@ -19,8 +19,6 @@ from ..surrogate import ACTIVATIONS, MLP, Surrogate
 
 # Cells that are looked at together, and at most in all, about a second on one core.
 _AT_ONCE, _MOST = 64, 4096
-# Known activations are continuous; the slopes of these are not.
-_KINKED = ("hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "relu", "relu6", "selu", "sparse_sigmoid")
 
 
 def defined(
@@ -67,11 +65,6 @@ def defined(
         end, start = upp.copy(), low.copy()
         end[rows, axis] = start[rows, axis] = middle
         low, upp = np.concatenate([low, start]), np.concatenate([end, upp])
-
-
-def has_kinks(surrogate: Surrogate) -> bool:
-    """Whether a known activation has a slope that jumps."""
-    return any(surrogate.network.activation is ACTIVATIONS[name] for name in _KINKED)
 
 
 def own_derivatives(surrogate: Surrogate) -> Surrogate:

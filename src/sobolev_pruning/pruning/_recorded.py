@@ -43,16 +43,19 @@ class RecordedTrials:
         """
         if self._folder is None or not (path := self._path(self._folder, number)).exists():
             return None
-        try:
-            surrogate, facts = load_record(path, self._activation)
+
+        def understood(surrogate: Surrogate, facts: dict[str, Any]) -> Candidate:
             if (facts["number"], tuple(facts["hidden"])) != (number, hidden):
                 raise ValueError(f"it is trial {facts['number']}, of {facts['hidden']} hidden nodes")
             errors = SurrogateErrors(**facts["errors"])
             if not all(isinstance(error, float | None) for error in dataclasses.asdict(errors).values()):
                 raise ValueError("its errors are not numbers")
             return Candidate(surrogate, errors, bool(facts["within"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            warnings.warn(f"{path} cannot be used ({error}); that trial is repeated.", CheckpointWarning, stacklevel=5)
+
+        try:
+            return load_record(path, self._activation, understood)
+        except (OSError, ValueError) as error:
+            warnings.warn(f"{error} That trial is repeated.", CheckpointWarning, stacklevel=5)
             return None
 
     def write(self, number: int, hidden: tuple[int, ...], candidate: Candidate) -> None:

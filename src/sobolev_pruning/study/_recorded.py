@@ -38,13 +38,16 @@ class RecordedStages:
         """
         if self._folder is None or not (path := self._path(self._folder, name)).exists():
             return None
-        try:
-            surrogate, facts = load_record(path, self._activation)
+
+        def understood(surrogate: Surrogate, facts: dict[str, Any]) -> tuple[Surrogate, float, Course | None]:
             if facts["name"] != name:
                 raise ValueError(f"it is the stage {facts['name']}")
-            return surrogate, facts["seconds"], _unpacked(facts["course"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            warnings.warn(f"{path} cannot be used ({error}); the stage is repeated.", CheckpointWarning, stacklevel=2)
+            return surrogate, float(facts["seconds"]), _unpacked(facts["course"])
+
+        try:
+            return load_record(path, self._activation, understood)
+        except (OSError, ValueError) as error:
+            warnings.warn(f"{error} The stage is repeated.", CheckpointWarning, stacklevel=2)
             return None
 
     def write(self, name: str, surrogate: Surrogate, seconds: float, course: Course | None) -> None:

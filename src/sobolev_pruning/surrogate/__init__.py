@@ -1,6 +1,6 @@
 """Networks, their units, what is proved of them, and how all of that is stored."""
 
-from ._activations import ACTIVATIONS
+from ._activations import ACTIVATIONS, has_kinks
 from ._certificate import Bound, Certificate, Claim, Difference, Verdict, fingerprint
 from ._conversion import check_finite, check_network, check_surrogate, is_defined_everywhere
 from ._guarded import GuardedSurrogate, Outside, OutsideRegionError, OutsideRegionWarning
@@ -30,6 +30,7 @@ __all__ = [
     "check_network",
     "check_surrogate",
     "fingerprint",
+    "has_kinks",
     "is_defined_everywhere",
     "load",
     "load_certificate",

@@ -38,6 +38,15 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
 """Activations by the names that commands, configurations and the estimator know, such as `silu`."""
 
 
+# All of them are continuous; the slopes of these are not.
+KINKED = frozenset({"hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "relu", "relu6", "selu", "sparse_sigmoid"})
+
+
+def has_kinks(activation: Activation) -> bool:
+    """Whether the slope of a known activation jumps."""
+    return any(activation is ACTIVATIONS[name] for name in KINKED)
+
+
 def known_name(activation: Activation) -> str | None:
     """The name of an activation in a file, such as `jax.nn.silu`; None if it has none."""
     return next((name for name, known in STORED.items() if known is activation), None)

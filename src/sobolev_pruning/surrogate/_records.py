@@ -3,15 +3,16 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxtyping import Array
 
 from .._digest import digest
-from .._reading import from_json, reading
+from .._reading import cause, from_json, reading
 from ._storage import load, save
 from ._surrogate import Surrogate
 
+T = TypeVar("T")
 _FACTS, _DIGEST = "record", "record_digest"
 
 
@@ -27,12 +28,16 @@ def save_record(path: Path, surrogate: Surrogate, facts: Mapping[str, Any]) -> N
     save(surrogate.with_provenance(**{_FACTS: text, _DIGEST: _digest(surrogate, text)}), path)
 
 
-def load_record(path: Path, activation: Callable[[Array], Array]) -> tuple[Surrogate, dict[str, Any]]:
+def load_record(
+    path: Path, activation: Callable[[Array], Array], understood: Callable[[Surrogate, dict[str, Any]], T]
+) -> T:
     """Read what `save_record` wrote.
 
     Args:
         path: of the file.
         activation: of the network.
+        understood: makes of the surrogate and its facts what is wanted. Where it cannot, it raises a `ValueError`,
+            `KeyError` or `TypeError`.
 
     Raises:
         ValueError: the file is damaged, was edited, or is none that `save_record` wrote.
@@ -44,7 +49,11 @@ def load_record(path: Path, activation: Callable[[Array], Array]) -> tuple[Surro
     if written != _digest(surrogate, text):
         raise ValueError(f"{path}: what it holds is not what was written.")
     with reading(path, "its facts cannot be read"):
-        return surrogate, dict(from_json(text))
+        facts = dict(from_json(text))
+    try:
+        return understood(surrogate, facts)
+    except (ValueError, KeyError, TypeError) as error:  # one is missing, of another kind, or of another record
+        raise ValueError(f"{path}: its facts are not those that belong here ({cause(error)}).") from None
 
 
 def _digest(surrogate: Surrogate, text: str) -> str:
