@@ -104,6 +104,7 @@ def refuse_complex(name: str, given: Any) -> None:
         ValueError: they are complex.
     """
     if np.asarray(given).dtype.kind == "c":
+        # The first words are those that scikit-learn's own checks look for.
         raise ValueError(f"Complex data not supported: `{name}` holds complex numbers; give real ones.")
 
 

@@ -9,7 +9,7 @@ from typing import final
 import jax
 import numpy as np
 
-from ..metrics import Errors, errors_between
+from ..metrics import errors_between
 from ..reference import Samples
 from ..sobolev import History
 from ..surrogate import Surrogate
@@ -40,7 +40,7 @@ class CourseWatch:
 
     def __init__(self, truth: Samples) -> None:
         self._few = jax.tree.map(lambda part: part[:_N_COURSE_POINTS], truth)
-        self._measured: list[tuple[int, Errors]] = []
+        self._measured: list[tuple[int, dict[str, float]]] = []
         self._begin, self._measuring = time.perf_counter(), 0.0
 
     def every(self, n_calls: int) -> Callable[[int, Surrogate], None]:
@@ -49,9 +49,7 @@ class CourseWatch:
 
         def measure(step: int, surrogate: Surrogate) -> None:
             if next(calls) % n_calls == 0:
-                begin = time.perf_counter()
-                self._measured.append((step, errors_between(surrogate.evaluate(self._few.x), self._few)))
-                self._measuring += time.perf_counter() - begin
+                self._measured.append((step, self.evaluate(surrogate)))
 
         return measure
 
@@ -68,10 +66,7 @@ class CourseWatch:
 
     def course(self, losses: np.ndarray) -> Course:
         """Losses and measured errors together."""
-        unexplained = {
-            quantity: np.array([1 - getattr(errors, quantity).r2 for _, errors in self._measured])
-            for quantity in _QUANTITIES
-        }
+        unexplained = {name: np.array([errors[name] for _, errors in self._measured]) for name in _QUANTITIES}
         return Course(losses, np.array([step for step, _ in self._measured]), unexplained)
 
     @staticmethod
