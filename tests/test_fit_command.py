@@ -316,8 +316,8 @@ def test_help_names_every_option(run):
 def test_options_of_texts_are_refused_by_their_names_for_other_tables(run, tmp_path):
     np.savez(tmp_path / "t.npz", **COLUMNS)
     for options, message in (
-        (["--missing=-999"], "--missing says how a text is written, and t.npz is none; leave it out"),
-        (["--unit-row"], "--unit-row says how a text is written"),
+        (["--missing=-999"], "--missing is for tables in text, which t.npz is not; leave it out"),
+        (["--unit-row"], "--unit-row is for tables in text"),
     ):
         status, out, err = run(*AB_Y, *options, table="t.npz")
         assert (status, out, err.count("\n")) == (2, "", 1)
@@ -327,5 +327,5 @@ def test_options_of_texts_are_refused_by_their_names_for_other_tables(run, tmp_p
 def test_too_little_memory_is_one_line(run, tmp_path):
     status, _, err = run(*AB_Y, "--widths", "1000000,1000000")
     assert status == 1
-    assert err.splitlines()[-1].startswith("sobolev-pruning: the memory of this machine is not enough")
+    assert err.splitlines()[-1].startswith("sobolev-pruning: this machine does not have enough memory")
     assert not (tmp_path / "model.safetensors.checkpoint").exists()

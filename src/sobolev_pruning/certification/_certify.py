@@ -444,7 +444,7 @@ def _checked(
     others = dict(against) if isinstance(against, Mapping) else {"the other": against}
     for name, other in others.items():
         if not isinstance(name, str):
-            raise TypeError(f"`against` holds the name {name!r}; names are texts.")
+            raise TypeError(f"`against` names a function {name!r}; names must be strings.")
         if not callable(other):
             raise TypeError(f"`against` holds {type(other).__name__} as {name!r}; it must be a function (d,) -> (m,).")
         try:

@@ -96,7 +96,7 @@ class Columns:
         if csv is not None and table.suffix.lower() in (".parquet", ".npz"):
             given = ("separator", "decimal", "comment", "missing", "unit_row")
             option = next(f"--{name.replace('_', '-')}" for name in given if getattr(self, name))
-            raise Refused(f"{option} says how a text is written, and {table} is none; leave it out")
+            raise Refused(f"{option} is for tables in text, which {table} is not; leave it out")
         there = table_columns(table, csv=csv)
         derivatives, seconds = self.derivatives, self.second_derivatives
         if derivatives is None and first and has_columns(FIRST, names, there):

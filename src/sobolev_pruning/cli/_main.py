@@ -23,9 +23,7 @@ app = typer.Typer(
 )
 
 
-_NO_MEMORY = (
-    "the memory of this machine is not enough for that; give smaller networks, or fewer rows or boxes at a time"
-)
+_NO_MEMORY = "this machine does not have enough memory for that; use a smaller network or fewer rows"
 
 
 def _show_version(wanted: bool) -> bool:

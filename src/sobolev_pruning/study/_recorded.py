@@ -83,7 +83,7 @@ class RecordedStages:
             CheckpointWarning: says so.
         """
         warnings.warn(
-            f"what the run needs to go on after it was killed cannot be kept any more ({error}).",
+            f"the run can no longer save what `resume` would need ({error}).",
             CheckpointWarning,
             stacklevel=3,
         )

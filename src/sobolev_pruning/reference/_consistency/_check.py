@@ -169,8 +169,7 @@ def _of_factors(output: str, found: Factors, inputs: Sequence[str]) -> list[str]
         names = ", ".join(f"'{inputs[i]}'" for i in same)
         if abs(factor) < _NOTHING:
             messages.append(
-                f"the derivatives of '{output}' by {names} contradict its values at neighbouring samples, which do not "
-                "vary with them."
+                f"the derivatives of '{output}' by {names} are not zero, but its values do not vary with these inputs."
             )
             continue
         factor = float(np.median(found.values[same]))

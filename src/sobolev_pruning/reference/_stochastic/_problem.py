@@ -21,8 +21,8 @@ def _as_payoff(payoff: Any) -> AbstractPayoff:
     for part in parts:
         if not isinstance(part, AbstractPayoff):
             raise TypeError(
-                f"`payoff` is or holds {type(part).__name__}; it must be a payoff, such as `Option(Call(1.0))`, or "
-                "several."
+                f"`payoff` is {type(part).__name__}; it must be a payoff, such as `Option(Call(1.0))`, or a sequence "
+                "of them."
             )
     return Portfolio(parts)
 
