@@ -25,7 +25,14 @@ from sobolev_pruning.study._figures import (
 from sobolev_pruning.study._figures._numbers import r_squared, scientific
 from sobolev_pruning.study._figures._style import spread, style
 
-STAGES = ("oversized", "pruned", "finetuned_vanilla", "finetuned_nn_data", "finetuned_reference")
+STAGES = (
+    "oversized",
+    "pruned",
+    "finetuned_vanilla",
+    "finetuned_nn_data",
+    "finetuned_nn_curvature",
+    "finetuned_reference",
+)
 D = 7
 RNG = np.random.default_rng(0)
 WEIGHTS = RNG.dirichlet(np.ones(D))

@@ -21,6 +21,7 @@ from ._figures import (
     sample_paths,
     significance,
 )
+from ._figures._numbers import grouped
 from ._stages import Stage, Study
 from ._summary import PUBLISHED, is_published_case, summarise
 
@@ -76,7 +77,7 @@ def draw(study: Study, stages: Sequence[Stage]) -> list[Picture]:
             ),
             Picture(
                 f"network_{size}",
-                f"From {oversized.surrogate.network.n_parameters:,} parameters to {final.n_parameters}",
+                f"From {grouped(oversized.surrogate.network.n_parameters)} parameters to {grouped(final.n_parameters)}",
                 "Left, the oversized network with its nodes coloured by significance; right, what is left after "
                 "pruning and Sobolev fine-tuning on the reference, with its weights.",
                 network_before_after(

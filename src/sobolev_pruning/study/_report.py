@@ -300,7 +300,7 @@ thead th { text-align: right; vertical-align: bottom; padding: 0 0 8px 18px; bor
   font-weight: 600; }
 thead th:first-child { text-align: left; padding-left: 0; }
 tbody th { padding: 5px 12px 5px 0; font-weight: 500; } tbody td { padding: 5px 0 5px 18px; }
-.comparison { table-layout: fixed; min-width: 780px; } .comparison th:first-child { width: 7.5em; }
+.comparison { table-layout: fixed; min-width: 900px; } .comparison th:first-child { width: 7.5em; }
 .g { margin-left: .17em; }
 .comparison .ours th, .comparison .ours td { padding-top: 12px; padding-bottom: 3px; border-top: 1px solid var(--line);
   vertical-align: top; }

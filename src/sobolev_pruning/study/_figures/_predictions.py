@@ -1,5 +1,6 @@
 """Prediction against truth, quantity by quantity and stage by stage."""
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -114,7 +115,7 @@ def predictions(
                 axes.set_ylabel(label, fontsize=7.5)
                 axes.yaxis.set_label_coords(-0.5 / axes.get_position().width / width, 0.5)
             if row == 0:
-                axes.set_title(stage_label(name), color=colour, fontsize=8)
+                axes.set_title(textwrap.fill(stage_label(name), 20), color=colour, fontsize=8)
     left, right = 0.8 / width, 1 - 0.12 / width
     figure.supxlabel(
         "basket value w·x  (standard deviations from its mean)",
