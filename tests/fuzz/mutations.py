@@ -104,9 +104,13 @@ def damaged_value(random, value):
 
 def damaged_json(random, value):
     """A text that holds nearly that, mostly still JSON."""
+    text = json.dumps(value)
     for _ in range(min(4, 1 + int(random.expovariate(1.5)))):
         value = damaged_value(random, value)
-    text = json.dumps(value)
+        try:
+            text = json.dumps(value)
+        except RecursionError:  # nested deeply twice; `json` writes no deeper, so the text before stays
+            break
     how = random.random()
     if how < 0.08:  # a key twice
         text = text.replace('{"', '{"values": 1, "values": 2, "', 1)

@@ -78,4 +78,6 @@ def _read_npz(path: Path) -> np.ndarray:
 def _as_floats(array: np.ndarray, path: Path) -> np.ndarray:
     if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
         raise ValueError(f"{path}: the array is of {array.dtype}, not of real numbers.")
-    return np.asarray(array, np.float64)
+    # What double precision cannot hold becomes infinite, which the caller sees; NumPy's warning names no file.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(array, np.float64)
