@@ -112,7 +112,7 @@ def test_a_resumed_fit_does_not_repeat_what_was_done(run, half, monkeypatch):
     monkeypatch.setattr(_attempt, "run_chunk", lambda *args: (chunks.append(None), original(*args))[1])
     (checkpoint,) = Path("model.safetensors.checkpoint/checkpoints").glob("fit-*")
     assert run(*FIT, "--resume")[0] == 0
-    done = int(checkpoint.name[-12:])
+    done = int(checkpoint.stem[-12:])
     assert len(chunks) == (300 - done + 249) // 250
 
 

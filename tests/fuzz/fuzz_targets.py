@@ -573,8 +573,6 @@ def read_checkpoints(random, folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", CheckpointWarning)
-        # What goes wrong in a thread of Orbax after it has been given up.
-        warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
         store.resume(start, n_steps)
 
 

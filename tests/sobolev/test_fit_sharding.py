@@ -67,7 +67,7 @@ def test_two_processes(tmp_path, alone):
         assert_equal_to_rounding(first, alone)
         assert all(np.array_equal(first[name], second[name]) for name in first)
     written = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    assert written == [f"fit-000-{step:012d}" for step in (15, 20)]
+    assert written == [f"fit-000-{step:012d}.safetensors" for step in (15, 20)]
 
 
 def test_a_mesh_of_one_device_changes_nothing():

@@ -1,7 +1,7 @@
-"""Checkpoints of a fit, written by Orbax: whole or not at all, and known by the fit that they belong to.
+"""Checkpoints of a fit: whole or not at all, and known by the fit that they belong to.
 
-A checkpoint is a folder that Orbax writes under a temporary name and renames when it is complete, so a process that is
-killed leaves the ones before it as they are. They hold arrays and JSON; nothing in them is executed when they are read.
+A checkpoint is a safetensors file that appears when it is complete, so a process that is killed leaves the ones before
+it as they are. It holds arrays and JSON; nothing in it is executed when it is read.
 """
 
 import contextlib
@@ -20,14 +20,18 @@ import jax
 import numpy as np
 
 from .._digest import digest
+from .._files import write_whole
 from .._lock import locked
-from .._reading import cause
+from .._reading import cause, from_json, reading
+from .._safetensors import contents_of, file_of
 from ._course import Course
 
-_NAME = re.compile(r"fit-\d{3}-\d{12}")
-_FORMAT = 2
-# What Orbax's own files take beside the arrays, generously.
-_OVERHEAD = 2**20
+_NAME = re.compile(r"fit-\d{3}-\d{12}\.safetensors")
+_FORMAT = 3
+# What a file takes beside its arrays, generously.
+_OVERHEAD = 2**16
+# Arrays of the state of any optimiser, and none of a file that was made to fill the memory.
+_MOST_ARRAYS = 100_000
 
 
 class CheckpointWarning(UserWarning):
@@ -117,10 +121,9 @@ class Store:
         for path in found:
             try:
                 about, arrays = _read(path)
-            # Orbax and its parts raise almost anything at a damaged file.
-            except Exception as error:
+            except (ValueError, OSError) as error:
                 warnings.warn(
-                    f"the checkpoint {path} cannot be read ({cause(error)}); the one before it is tried.",
+                    f"{str(error).rstrip('.')}; the checkpoint before it is tried.",
                     CheckpointWarning,
                     stacklevel=3,
                 )
@@ -142,7 +145,7 @@ class Store:
             )
         try:
             self._write(start)
-        except Exception as error:
+        except OSError as error:
             raise OSError(
                 f"no checkpoint can be written to {self._folder} ({cause(error)}); "
                 "nothing has been trained. Give `Checkpoints` a folder on another disk."
@@ -160,7 +163,7 @@ class Store:
             return
         try:
             self._write(course)
-        except Exception as error:
+        except OSError as error:
             warnings.warn(
                 f"no checkpoint was written after {course.step} steps ({cause(error)}); "
                 f"those before are kept in {self._folder}. Make room on the disk.",
@@ -174,7 +177,6 @@ class Store:
         return course.step - self._last[1] >= self._every and time.monotonic() >= self._next_write
 
     def _prepare(self, start: Course, n_steps: int) -> None:
-        self._remove_drafts()
         arrays, _ = start.packed()
         n_bytes = sum(array.nbytes for array in arrays.values())
         best = sum(leaf.nbytes for leaf in jax.tree.leaves(start.weights.params))
@@ -186,13 +188,6 @@ class Store:
                 f"{self._folder} has {free / 2**20:.1f} MiB left, and {self._keep + 1} checkpoints take up to "
                 f"{wanted / 2**20:.1f} MiB; nothing has been trained. Make room, or keep fewer."
             )
-
-    def _remove_drafts(self) -> None:
-        """What a killed process left unfinished; Orbax names it after the checkpoint that it was to become."""
-        if jax.process_index() == 0:
-            for path in self._folder.iterdir():
-                if _NAME.match(path.name) and not _NAME.fullmatch(path.name):
-                    shutil.rmtree(path, ignore_errors=True)
 
     def _newest_first(self) -> list[Path]:
         return sorted((path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
@@ -212,35 +207,20 @@ class Store:
         return f" ({stored} there, {mine} here)" if isinstance(mine, int) and isinstance(stored, int) else ""
 
     def _write(self, course: Course) -> None:
-        import orbax.checkpoint as ocp
-
         arrays, facts = course.packed()
-        # Checked before any of it is believed: a rename may reach the disk before what it renames.
+        # Checked before any of it is believed.
         about: dict[str, Any] = {"format": _FORMAT, "environment": _environment()}
         about |= {"fingerprint": self._fingerprint, "facts": facts}
         about["digest"] = _digest(arrays, about)
-        # Those of a write that failed as well: threads of Orbax may go on for a while after it has.
-        self._remove_drafts()
         path = self._folder / _name(course.attempt, course.step)
-        try:
-            with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-                # Over one of that name, which could not be read, or this fit would not have come here again.
-                checkpointer.save(
-                    path,
-                    args=ocp.args.Composite(
-                        arrays=ocp.args.StandardSave(arrays), about=ocp.args.JsonSave({"text": json.dumps(about)})
-                    ),
-                    force=True,
-                )
-        except BaseException:
-            self._remove_drafts()
-            raise
+        if jax.process_index() == 0:
+            write_whole(path, file_of(arrays, {"about": json.dumps(about)}))
         self._last = (course.attempt, course.step)
         self._next_write = time.monotonic() + self._seconds
         if jax.process_index() == 0:
             # Newer ones are those that could not be read; they are not this fit's to count.
             for old in [other for other in self._newest_first() if other.name <= path.name][self._keep :]:
-                shutil.rmtree(old, ignore_errors=True)
+                old.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -249,22 +229,16 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     Raises:
         ValueError: it is not whole, or not what was written.
     """
-    import orbax.checkpoint as ocp
-
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-        found = checkpointer.restore(
-            path, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(), about=ocp.args.JsonRestore())
-        )
-    about = json.loads(found["about"]["text"])
-    if about["format"] != _FORMAT:
-        raise ValueError(f"its format is {about['format']}, and this version reads {_FORMAT}")
-    arrays = {name: np.asarray(array) for name, array in found["arrays"].items()}
-    stored = about.pop("digest")
-    if _digest(arrays, about) != stored:
-        raise ValueError("what it holds is not what was written")
-    facts = about["facts"]
-    if path.name != _name(facts["attempt"], facts["step"]):
-        raise ValueError(f"it was written as {_name(facts['attempt'], facts['step'])}")
+    metadata, arrays = contents_of(path, _MOST_ARRAYS)
+    with reading(path, "the checkpoint cannot be read"):
+        about = dict(from_json(metadata["about"]))
+        if about["format"] != _FORMAT:
+            raise ValueError(f"its format is {about['format']}, and this version reads {_FORMAT}")
+        if about.pop("digest") != _digest(arrays, about):
+            raise ValueError("what it holds is not what was written")
+        written = _name(about["facts"]["attempt"], about["facts"]["step"])
+        if path.name != written:
+            raise ValueError(f"it was written as {written}")
     return about, arrays
 
 
@@ -273,7 +247,7 @@ def _environment() -> str:
 
 
 def _name(attempt: int, step: int) -> str:
-    return f"fit-{attempt:03d}-{step:012d}"
+    return f"fit-{attempt:03d}-{step:012d}.safetensors"
 
 
 def _digest(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:

@@ -12,17 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from safetensors import safe_open
 
 from .._files import write_whole
-from .._reading import check_file, from_json, reading, shown
+from .._reading import brief, check_file, from_json, reading, shown
+from .._safetensors import contents_of, file_of
 from .._version import __version__
 from ._activations import STORED, activation_program, known_name
 from ._certificate import Certificate
 from ._conversion import check_finite, check_surrogate
 from ._mlp import MLP, Dense
 from ._normalisation import Normalisation
-from ._safetensors import file_of
 from ._sparse_weights import MOST_UNPACKED, packed, unpacked
 from ._surrogate import Surrogate
 
@@ -125,7 +124,9 @@ def load(path: str | os.PathLike, *, activation: Callable[[Array], Array] | None
         wanted = shapes.get(tensor, "absent")
         found = tensors[tensor].shape if tensor in tensors else "absent"
         if wanted != found:
-            raise ValueError(f"{path}: `{tensor}` is {found}; with the stated widths {shown(widths)} it is {wanted}.")
+            raise ValueError(
+                f"{path}: `{brief(tensor, 80)}` is {found}; with the stated widths {shown(widths)} it is {wanted}."
+            )
     dtypes = {tensor.dtype for tensor in tensors.values()}
     if dtypes not in ({np.dtype(np.float32)}, {np.dtype(np.float64)}):
         raise ValueError(f"{path}: the tensors are {sorted(map(str, dtypes))}; all must be float32, or all float64.")
@@ -238,13 +239,7 @@ def _check_activation(path: Path, network: MLP, name: str, stored: dict[str, str
 
 def _contents(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     check_file(path, "there is no such file; give the file that `save` wrote")
-    with reading(path, "not a safetensors file, or a damaged one"), safe_open(path, framework="numpy") as file:
-        if len(file.keys()) > len(_UNITS) + 3 * _MOST_LAYERS:
-            raise ValueError(f"it holds {len(file.keys())} tensors, more than any surrogate")
-        with path.open("rb") as head:
-            from_json(head.read(int.from_bytes(head.read(8), "little")).decode())  # each tensor is described once
-        metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    metadata, tensors = contents_of(path, len(_UNITS) + 3 * _MOST_LAYERS)
     if metadata.get("format") != _FORMAT:
         raise ValueError(
             f"{path}: not a surrogate of this library (its format is {shown(metadata.get('format'))}, not {_FORMAT!r})."
