@@ -18,9 +18,10 @@ from sobolev_pruning.pruning import (
     Tolerance,
     shrink,
 )
+from sobolev_pruning.pruning._recorded import RecordedTrials
 from sobolev_pruning.reference import FunctionReference, RowSplit, Samples, UniformBox
 from sobolev_pruning.sobolev import CheckpointWarning
-from sobolev_pruning.surrogate import MLP, Dense, Normalisation, Surrogate
+from sobolev_pruning.surrogate import MLP, Dense, Normalisation, Surrogate, save_record
 
 TEACHER = with_layers(([[1.0, -0.5], [0.3, 1.2]], [0.2, -0.4]), ([[1.5, -0.8]], [0.1]))
 REFERENCE = FunctionReference(TEACHER, UniformBox(jnp.array([-2.0, -2.0]), jnp.array([2.0, 2.0])))
@@ -268,6 +269,15 @@ def test_a_search_that_was_killed_goes_on_after_its_last_trial(found, tmp_path, 
     with pytest.warns(CheckpointWarning, match=r"trial-0000\.safetensors.* That trial is repeated"):
         same(shrink(split(TEACHER), REFERENCE, **options), whole)
     assert numbers == [0]
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_a_trial_whose_errors_are_no_numbers_is_repeated(tmp_path):
+    errors = dataclasses.asdict(SurrogateErrors(0.1, 0.1, None, 0.1, 0.1, None))
+    facts = {"number": 0, "hidden": [1, 1], "errors": errors | {"values": [0.1]}, "within": True}
+    save_record(tmp_path / "trial-0000.safetensors", TEACHER, facts)
+    with pytest.warns(CheckpointWarning, match=r"errors are not numbers\)\. That trial is repeated"):
+        assert RecordedTrials(tmp_path, TEACHER.network.activation).read(0, (1, 1)) is None
 
 
 def test_another_search_is_not_gone_on_with(tmp_path):

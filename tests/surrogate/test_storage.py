@@ -167,6 +167,7 @@ DAMAGES = {
     "a key twice": with_text('"widths": [3', '"widths": [1], "widths": [3'),
     "digits beyond what Python reads": with_text('"widths": [3', '"widths": [' + "3" * 5000),
     "an endless activation": with_config(activation="a" * 10**6),
+    "a tensor of an endless name": lambda metadata, tensors: (metadata, tensors | {"a\n" * 3000: np.ones(2)}),
     "few bytes for many zeros": with_few_bytes(30_000),
     "a weight of half precision": with_tensors(layers__1__weight=np.zeros((2, 4), np.float16)),
     "a mean of another precision": with_tensors(x_mean=np.zeros(3, np.float32)),

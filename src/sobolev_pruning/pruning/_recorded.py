@@ -48,7 +48,7 @@ class RecordedTrials:
             if (facts["number"], tuple(facts["hidden"])) != (number, hidden):
                 raise ValueError(f"it is trial {facts['number']}, of {facts['hidden']} hidden nodes")
             errors = SurrogateErrors(**facts["errors"])
-            if not all(isinstance(error, float | None) for error in dataclasses.asdict(errors).values()):
+            if not all(isinstance(error, float | None) for error in facts["errors"].values()):
                 raise ValueError("its errors are not numbers")
             return Candidate(surrogate, errors, bool(facts["within"]))
 

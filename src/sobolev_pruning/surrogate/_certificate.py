@@ -157,6 +157,7 @@ class Certificate:
     outputs: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        _check_facts(self)
         _check_shapes(self)
         _check_verdicts(self)
 
@@ -237,6 +238,14 @@ def fingerprint(surrogate: Surrogate) -> str:
 
 def _checksum(parts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _check_facts(certificate: Certificate) -> None:
+    kinds = {"fingerprint": str, "dtype": str, "arithmetic": str, "domain": str, "seconds": int | float, "boxes": int}
+    wrong = [name for name, kind in kinds.items() if not isinstance(getattr(certificate, name), kind)]
+    texts = [*certificate.versions.keys(), *certificate.versions.values()]
+    if wrong or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"its {wrong[0] if wrong else 'versions'} cannot be what is stated")
 
 
 def _check_shapes(certificate: Certificate) -> None:
