@@ -222,6 +222,7 @@ WRONG = {
         "monotone": ((c.monotone[0][0], dataclasses.replace(c.monotone[0][1], verdict=Verdict.REFUTED)),)
     },
     "seconds that are no number": lambda c: {"seconds": [0.5]},
+    "endless seconds": lambda c: {"seconds": math.inf},
     "versions that are no texts": lambda c: {"versions": {"jax": {"version": 1}}},
     "a claim of something else": lambda c: {
         "monotone": ((c.monotone[0][0], Claim("y0 is nice in x1", Verdict.UNDECIDED)),)

@@ -243,6 +243,7 @@ def _checksum(parts: dict[str, Any]) -> str:
 def _check_facts(certificate: Certificate) -> None:
     kinds = {"fingerprint": str, "dtype": str, "arithmetic": str, "domain": str, "seconds": int | float, "boxes": int}
     wrong = [name for name, kind in kinds.items() if not isinstance(getattr(certificate, name), kind)]
+    wrong += ["seconds"] if not wrong and not math.isfinite(certificate.seconds) else []
     texts = [*certificate.versions.keys(), *certificate.versions.values()]
     if wrong or not all(isinstance(text, str) for text in texts):
         raise ValueError(f"its {wrong[0] if wrong else 'versions'} cannot be what is stated")
