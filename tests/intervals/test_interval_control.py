@@ -240,6 +240,36 @@ def test_a_block_may_be_written_to_several_places():
     np.testing.assert_array_equal(beyond.lower, [-7, 6, 2, 9])
 
 
+def _doubled(n, y):
+    return lax.fori_loop(0, n, lambda i, c: 2 * c + y, y)
+
+
+def _raised(n, y):
+    return lax.while_loop(lambda c: c[0] < 1.5, lambda c: (c[0] + 0.5, c[1] * y - 1), (y, y))[1]
+
+
+def _restless(n, y):
+    """Of the middle lane, nobody can say when it ends."""
+    return lax.while_loop(lambda c: c * c > 0.1, lambda c: jnp.where(n == 3, 1 - c, 0.25 * c), y)
+
+
+@pytest.mark.parametrize("loop", [_doubled, _raised, _restless])
+def test_loops_under_vmap_are_those_of_each_lane(loop):
+    """`vmap` gives one loop for all lanes, whose condition has an entry for each."""
+    n, x = jnp.array([0, 3, 1]), Interval([-0.5, 0.25, -1.0], [0.75, 1.0, 1.25])
+
+    def lanes(x):
+        return jax.vmap(loop)(n, x)
+
+    whole, alone = inclusion(lanes, decorated=True)(x), inclusion(loop)
+    for i in range(3):
+        one = alone(n[i], Interval(x.lower[i], x.upper[i]))
+        assert (float(whole[0].lower[i]), float(whole[0].upper[i])) == (float(one.lower), float(one.upper))
+    points = np.random.default_rng(0).uniform(x.lower, x.upper, (200, 3))
+    if loop is not _restless:
+        assert jax.vmap(whole[0].contains)(jax.vmap(lanes)(jnp.asarray(points))).all()
+
+
 def test_primitives_of_equinox():
     def f(x):
         most = eqxi.while_loop(lambda s: s[1] < 3, lambda s: (s[0] * s[0], s[1] + 1), (x, 0), kind="lax")[0]

@@ -153,31 +153,48 @@ def _while(walk: Interpreter, inputs: list[Node], params: dict[str, Any], avals:
         return tuple(coerce(c, k, a) for c, k, a in zip(body_of(carried), kinds, avals, strict=True))
 
     if cond_of.kinds[0].exact and not cond_of.kinds[0].empty:
-        last = lax.while_loop(lambda carried: cond_of(carried)[0].value, advance, start)
+
+        def holds(carried: tuple[Carried, ...]) -> Array:
+            return cond_of(carried)[0].value
+
+        last = lax.while_loop(
+            lambda carried: holds(carried).any(),
+            lambda carried: _chosen(holds(carried), advance(carried), carried),
+            start,
+        )
         return _nodes(walk, last, avals)
     # What a round hands on unchanged is known, however long the loop goes on.
     constant = [out is in_ for out, in_ in zip(body.jaxpr.outvars, body.jaxpr.invars[n_body:], strict=True)]
-    return _nodes(walk, _undecided(walk, cond_of, advance, start, avals, constant), avals)
+    return _nodes(walk, _undecided(walk, condition.out_avals[0], cond_of, advance, start, avals, constant), avals)
 
 
 def _undecided(
     walk: Interpreter,
+    asked: Any,
     cond_of: Traced,
     advance: Callable[[tuple[Carried, ...]], tuple[Carried, ...]],
     start: tuple[Carried, ...],
     avals: list[Any],
     constant: list[bool],
 ) -> list[Carried]:
-    """The hull of what the loop may leave."""
+    """The hull of what the loop may leave.
+
+    Under `vmap` the condition, of type `asked`, has an entry for each of several loops, and what is carried has their
+    axes first. A loop that has ended stays as it was.
+    """
+    lanes = asked.ndim
 
     def boxes(carried: Sequence[Carried]) -> list[Any]:
         return [in_band(c, a) for c, a in zip(carried, avals, strict=True)]
 
     def ask(carried: tuple[Carried, ...]) -> Ternary:
-        return in_band(cond_of(carried)[0], _CONDITION)
+        return in_band(cond_of(carried)[0], asked)
 
     def join(found: list[Any], carried: Sequence[Carried], may: Array) -> list[Any]:
-        return [hull_of_possible([_ALWAYS, may], [old, new]) for old, new in zip(found, boxes(carried), strict=True)]
+        return [
+            hull_of_possible([_ALWAYS, _over(may, len(old.shape))], [old, new])
+            for old, new in zip(found, boxes(carried), strict=True)
+        ]
 
     def going(state: Any) -> Array:
         _, answer, _, _, since, stable = state
@@ -185,10 +202,13 @@ def _undecided(
 
     def round_(state: Any) -> Any:
         carried, answer, found, lack, since, _ = state
-        found = join(found, carried, answer.can_be_false)
-        since = since + (answer.can_be_false | (since > 0)).astype(jnp.int32)
-        new = advance(carried)
-        stable = _all(_inside(a, b) for a, b in zip(boxes(new), boxes(carried), strict=True))
+        goes_on = going(state)
+        found = join(found, carried, answer.can_be_false & goes_on)
+        since = since + (goes_on & (answer.can_be_false | (since > 0))).astype(jnp.int32)
+        new = _chosen(goes_on, advance(carried), carried)
+        # A loop that has ended is unchanged, and so are its answer and whether it is stable.
+        inside = _all(_inside(a, b, lanes) for a, b in zip(boxes(new), boxes(carried), strict=True))
+        stable = jnp.where(goes_on, inside, state[-1])
         return new, ask(new), found, jnp.maximum(lack, largest([c.lack for c in new])), since, stable
 
     nothing = [_nothing(box) for box in boxes(start)]
@@ -197,21 +217,21 @@ def _undecided(
         ask(start),
         nothing,
         largest([c.lack for c in start]),
-        jnp.zeros((), jnp.int32),
-        jnp.zeros((), bool),
+        jnp.zeros(asked.shape, jnp.int32),
+        jnp.zeros(asked.shape, bool),
     )
-    carried, answer, found, lack, since, stable = lax.while_loop(going, round_, state)
+    carried, answer, found, lack, since, stable = lax.while_loop(lambda state: going(state).any(), round_, state)
     found = join(found, carried, answer.can_be_false | stable)
     lost = answer.can_be_true & ~stable
     lack = jnp.maximum(lack, jnp.where((since > 0) | stable, jnp.where(lost, UNDEFINED, DISCONTINUOUS), 0).astype(MARK))
     results = []
     for box, fixed, aval in zip(found, constant, avals, strict=True):
-        result = out_of_band(box if fixed else _unknown_where(lost, box))
-        results.append(result._replace(lack=jnp.broadcast_to(lack, aval.shape) if walk.decorated else None))
+        result = out_of_band(box if fixed else _unknown_where(_over(lost, aval.ndim), box))
+        spread = jnp.broadcast_to(_over(lack, aval.ndim), aval.shape)
+        results.append(result._replace(lack=spread if walk.decorated else None))
     return results
 
 
-_CONDITION = jax.ShapeDtypeStruct((), bool)
 _ALWAYS = np.ones((), bool)
 
 
@@ -222,10 +242,25 @@ def _all(conditions: Iterable[Array]) -> Array:
     return result
 
 
-def _inside(new: Any, old: Any) -> Array:
+def _inside(new: Any, old: Any, lanes: int) -> Array:
+    """Whether one box lies in the other, for each entry of the first axes."""
     if isinstance(new, Ternary):
-        return jnp.all((old.can_be_true | ~new.can_be_true) & (old.can_be_false | ~new.can_be_false))
-    return jnp.all((new.lower > new.upper) | ((old.lower <= new.lower) & (new.upper <= old.upper)))
+        inside = (old.can_be_true | ~new.can_be_true) & (old.can_be_false | ~new.can_be_false)
+    else:
+        inside = (new.lower > new.upper) | ((old.lower <= new.lower) & (new.upper <= old.upper))
+    return jnp.all(inside, axis=tuple(range(lanes, inside.ndim)))
+
+
+def _over(condition: Array, ndim: int) -> Array:
+    """A condition on the first axes of arrays, as one that is broadcast with them."""
+    return jnp.expand_dims(condition, tuple(range(condition.ndim, ndim)))
+
+
+def _chosen(condition: Array, new: tuple[Carried, ...], old: tuple[Carried, ...]) -> tuple[Carried, ...]:
+    """The new where the condition holds; of one loop it always does."""
+    if condition.ndim == 0:
+        return new
+    return jax.tree.map(lambda a, b: jnp.where(_over(condition, a.ndim), a, b), new, old)
 
 
 def _nothing(box: Any) -> Any:
