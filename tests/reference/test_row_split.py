@@ -1,14 +1,17 @@
 """Rows that were trained on are recognised by their inputs, whatever has become of the table."""
 
+import dataclasses
 import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from sobolev_pruning.pruning import rows_apart
 from sobolev_pruning.reference import DataSet, RowSplit, Samples
+from sobolev_pruning.sobolev import ValueLoss, fit, fit_levenberg_marquardt, fit_seeds
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate
 
 RNG = np.random.default_rng(5)
@@ -113,3 +116,33 @@ def test_pruning_judges_by_the_rows_that_a_surrogate_has_not_seen():
     unknown = rows_apart(plain, DataSet(samples(X)), key=jax.random.key(1))
     assert unknown.held_out.n == 40
     assert "does not say which rows it was trained on" in unknown.unsure
+
+
+def test_a_division_that_was_edited_is_refused():
+    rows = RowSplit.draw(X, 0.2, seed=0)
+    plain = Surrogate(MLP.create([3, 2, 1], key=jax.random.key(0)), Normalisation.identity(3, 1))
+    for change in (
+        {"last": 2 * rows.last},
+        {"seed": 1, "digest": RowSplit.draw(X, 0.2, seed=1).digest},
+        {"share": 0.3},
+    ):
+        edited = plain.with_provenance(split=dataclasses.replace(rows, **change).to_text())
+        with pytest.raises(ValueError, match="`split` in the provenance of the surrogate was changed"):
+            rows_apart(edited, DataSet(samples(X)), key=jax.random.key(1))
+
+
+def test_rows_that_were_trained_on_later_are_not_called_unseen():
+    """A surrogate of the command `fit` that goes on training in Python, on all rows of the table."""
+    rows = RowSplit.draw(X, 0.2, seed=0)
+    start = Surrogate(MLP.create([3, 2, 1], key=jax.random.key(0)), Normalisation.identity(3, 1))
+    start = start.with_provenance(split=rows.to_text(), inputs="a,b,c")
+    course = {"steps": 1, "batch_size": 8, "optimizer": optax.adam(1e-3)}
+    ways = (
+        lambda data: fit(start, data, ValueLoss(), key=jax.random.key(1), **course),
+        lambda data: fit_seeds(start, data, ValueLoss(), keys=jax.random.split(jax.random.key(1), 1), **course).best(),
+        lambda data: fit_levenberg_marquardt(start, data.samples, ValueLoss(), max_steps=1),
+    )
+    for way in ways:
+        apart = dict(way(DataSet(samples(X[~rows.held_out(X)]))).surrogate.provenance)
+        assert apart == dict(start.provenance)
+        assert dict(way(DataSet(samples(X))).surrogate.provenance) == {"inputs": "a,b,c"}

@@ -60,7 +60,13 @@ def rows_apart(network: Surrogate | MLP, data: DataSet, *, key: PRNGKeyArray, x:
     x = data.samples.x if x is None else x
     training, held_out = data.split_by(rows, x)
     unsure = None
-    if not rows.is_of(x):
+    if rows.is_of(x):
+        if rows != RowSplit.draw(x, rows.share, seed=rows.seed):
+            raise ValueError(
+                "`split` in the provenance of the surrogate was changed after it was written, so which rows it was "
+                "trained on is not known; take it out, or fit the surrogate again."
+            )
+    else:
         unsure = (
             f"the table is not the one of {rows.n_rows} rows that the surrogate was trained on; rows whose inputs have "
             "been changed since are not recognised, and may be among those to judge by"

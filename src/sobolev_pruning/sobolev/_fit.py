@@ -26,7 +26,7 @@ from ._progress import ProgressReporter, Silent
 from ._progress import reporter as reporter_of
 from ._restarts import Vitality, redrawn
 from ._sharding import checked_mesh
-from ._start import as_surrogate
+from ._start import as_surrogate, without_false_split
 from ._steps import Task, Weights, draw_batch
 from ._watch import Evaluation, Watch, as_metrics
 
@@ -108,6 +108,7 @@ def fit(
     check_kinds(key, loss, optimizer)
     reference = as_reference(reference)
     surrogate = as_surrogate(surrogate, reference, jax.random.fold_in(key, UNITS_KEY))
+    surrogate = without_false_split(surrogate, reference)
     check_numbers(steps=steps, batch_size=batch_size, steps_per_chunk=steps_per_chunk)
     check_dimensions(surrogate, reference)
     check_clip_norm(clip_norm)

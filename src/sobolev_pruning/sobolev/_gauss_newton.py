@@ -23,6 +23,7 @@ from ._normal_equations import NormalEquations, as_dtype, block_size, residuals_
 from ._not_finite import Suspects
 from ._progress import ProgressReporter
 from ._progress import reporter as reporter_of
+from ._start import without_false_split
 
 # Samples that share one evaluation of the gradient at most, and blocks of a step at least: their scatter tells how
 # certain a loss is.
@@ -105,6 +106,7 @@ def fit_gauss_newton(
     if not damping > 0:
         raise ValueError(f"`damping` is {damping}; it must be positive.")
     limit_programs()
+    surrogate = without_false_split(surrogate, reference)
     network, units = surrogate.network, surrogate.normalisation
     if (reference.dim_in, reference.dim_out) != (network.widths[0], network.widths[-1]):
         raise ValueError(

@@ -22,7 +22,7 @@ from ._normal_equations import LeastSquares, NormalEquations, as_dtype, double_p
 from ._not_finite import Suspects, check_samples
 from ._progress import ProgressReporter
 from ._progress import reporter as reporter_of
-from ._start import as_surrogate
+from ._start import as_surrogate, without_false_split
 
 _MOST_BYTES = 2**31
 # A race of starts: each runs so many steps on so many samples.
@@ -113,7 +113,7 @@ def fit_levenberg_marquardt(
     # A label of weight zero may be anything, and NaN times zero would still be NaN.
     samples = without_unknown(samples)
     check_samples(samples, "samples", ("inputs", "values"))
-    surrogate = as_surrogate(surrogate, samples, jax.random.key(0))
+    surrogate = without_false_split(as_surrogate(surrogate, samples, jax.random.key(0)), samples)
     network = surrogate.network
     shape = (samples.x.shape[1], samples.y.shape[1])
     if shape != (network.widths[0], network.widths[-1]):

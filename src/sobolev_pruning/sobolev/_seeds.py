@@ -25,6 +25,7 @@ from ._not_finite import Suspects
 from ._progress import ProgressReporter, Silent
 from ._progress import reporter as reporter_of
 from ._restarts import Vitality, redrawn
+from ._start import without_false_split
 from ._steps import Task, Weights, draw_batch, run_chunk_of_seeds
 from ._watch import Evaluation, Watch, as_metrics
 
@@ -118,6 +119,7 @@ def fit_seeds(
     check_kinds(keys, loss, optimizer)
     check_surrogate(surrogate)
     reference = as_reference(reference)
+    surrogate = without_false_split(surrogate, reference)
     check_numbers(steps=steps, batch_size=batch_size, steps_per_chunk=steps_per_chunk)
     check_dimensions(surrogate, reference)
     check_clip_norm(clip_norm)

@@ -1,9 +1,10 @@
 """Where a fit starts when only a network is given."""
 
 import equinox as eqx
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ..reference import AbstractReferenceModel, Samples
+from ..reference import AbstractReferenceModel, DataSet, MappedDataSet, RowSplit, Samples
 from ..surrogate import MLP, Normalisation, Surrogate, check_network
 from ._not_finite import check_samples
 
@@ -35,6 +36,29 @@ def as_surrogate(network: MLP | Surrogate, reference: AbstractReferenceModel | S
     else:
         raise TypeError(f"`reference` is {type(reference).__name__}; it must be a reference model or `Samples`.")
     return Surrogate(network, Normalisation.from_samples(samples))
+
+
+def without_false_split(surrogate: Surrogate, reference: AbstractReferenceModel | Samples) -> Surrogate:
+    """The surrogate without a stored division of rows (`RowSplit`) that training on these samples would make untrue.
+
+    The division says which rows were not trained on; `prune` and `shrink` would judge by them. Models that draw fresh
+    samples leave it as it is.
+    """
+    stored = dict(surrogate.provenance).get("split")
+    samples = reference.samples if isinstance(reference, DataSet) else reference
+    if stored is None or not isinstance(samples, Samples | MappedDataSet):
+        return surrogate
+    if isinstance(samples, Samples):
+        try:
+            rows = RowSplit.from_text(stored)
+        except ValueError:
+            return surrogate  # it is damaged, as will be said where it is used
+        x = np.asarray(samples.x)
+        # What single precision cannot tell apart is recognised by nobody.
+        if (rows.double and x.dtype != np.float64) or not rows.held_out(x).any():
+            return surrogate
+    left = tuple((name, fact) for name, fact in surrogate.provenance if name != "split")
+    return Surrogate(surrogate.network, surrogate.normalisation, left)
 
 
 @eqx.filter_jit
