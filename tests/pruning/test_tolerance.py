@@ -10,6 +10,7 @@ from pruning_networks import points, surrogate
 
 from sobolev_pruning.metrics import measure
 from sobolev_pruning.pruning import SurrogateErrors, Tolerance
+from sobolev_pruning.pruning._tolerance import worst_columns
 from sobolev_pruning.reference import LabelWeights, Samples
 from sobolev_pruning.surrogate import Surrogate
 
@@ -89,3 +90,26 @@ def test_numbers_that_json_has_none_for():
         "largest_gradient": 2.0,
         "largest_curvature": None,
     }
+
+
+def test_the_worst_column_is_named():
+    two = surrogate((2, 4, 2)).named(inputs=["spot", "vol"], outputs=["call", "put"])
+    x = points(32, 2)
+    exact = two.evaluate(x)
+    truth = Samples(x, exact.y.at[3, 1].add(3.0), exact.dydx.at[:, 1, 0].multiply(1.5))
+    where = worst_columns(two, truth)
+    assert (where["values"], where["gradients"], where["largest_gradient"]) == ("put", "∂put/∂spot", "∂put/∂spot")
+    assert "curvature" not in where
+    tolerance = Tolerance(gradients=1e-5)
+    assert "`gradients` of ∂put/∂spot is " in tolerance.misses(SurrogateErrors.of(two, truth), where)
+    assert not worst_columns(surrogate(), surrogate().evaluate(x)).keys() & {"values", "largest_value"}
+
+
+def test_a_column_without_labels_is_not_passed_in_silence():
+    two = surrogate((2, 4, 2)).named(inputs=["spot", "vol"], outputs=["call", "put"])
+    exact = two.evaluate(points(8, 2))
+    known = jnp.ones_like(exact.dydx).at[:, 1, 0].set(0.0)
+    truth = dataclasses.replace(exact, weights=LabelWeights(dydx=known))
+    with pytest.warns(UserWarning, match="no sample to judge by has a label of ∂put/∂spot, so"):
+        Tolerance(largest_gradient=1.0).warn_of_unlabelled(two, truth)
+    Tolerance(values=1.0).warn_of_unlabelled(two, truth)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -15,6 +17,8 @@ from ..reference import Samples
 from ..surrogate import Surrogate
 
 _LABELS = {"value": "y", "gradient": "dydx", "curvature": "d2ydx2"}
+# Columns that a warning names.
+_MOST_LISTED = 6
 
 
 @final
@@ -125,12 +129,65 @@ class Tolerance:
         found = {name: _number(errors, name) for name in self.bounds}
         return {name: error for name, error in found.items() if not error <= self.bounds[name]}
 
-    def misses(self, errors: SurrogateErrors) -> str:
-        """Every bound that is missed, and by how much, in words."""
+    def misses(self, errors: SurrogateErrors, where: Mapping[str, str] | None = None) -> str:
+        """Every bound that is missed, and by how much, in words.
+
+        Args:
+            errors: that were measured.
+            where: the column of each of them, such as `worst_columns` gives.
+        """
+        places = {name: f" of {column}" for name, column in ({} if where is None else where).items()}
         return ", ".join(
-            f"`{name}` is {found:.3g}, {found / self.bounds[name]:.4g} times the {self.bounds[name]:.3g} allowed"
+            f"`{name}`{places.get(name, '')} is {found:.3g}, {found / self.bounds[name]:.4g} times the "
+            f"{self.bounds[name]:.3g} allowed"
             for name, found in self.missed(errors).items()
         )
+
+    def warn_of_unlabelled(self, surrogate: Surrogate, samples: Samples) -> None:
+        """Warn of outputs and derivatives that a bound speaks of, and no sample has a label of.
+
+        Warns:
+            UserWarning: there are some; with their names.
+        """
+        unknown = []
+        for name, label in _LABELS.items():
+            weight = None if samples.weights is None else getattr(samples.weights, label)
+            if weight is not None and any(name in bound for bound in self.bounds):
+                unknown += _columns(surrogate, np.argwhere(~(np.asarray(weight) > 0).any(axis=0)).tolist())
+        if unknown:
+            listed = ", ".join(unknown[:_MOST_LISTED]) + (", …" if len(unknown) > _MOST_LISTED else "")
+            warnings.warn(
+                f"no sample to judge by has a label of {listed}, so the tolerance says nothing of it", stacklevel=2
+            )
+
+
+def worst_columns(surrogate: Surrogate, truth: Samples) -> dict[str, str]:
+    """The output or derivative that each number of `SurrogateErrors.of` is from, by its name; where there are several.
+
+    Args:
+        surrogate: what is judged.
+        truth: held-out samples in physical units.
+    """
+    columns = errors_by_column(surrogate.evaluate(in_precision_of(surrogate, truth.x)), truth)
+    names = {}
+    for (name, label), of_all in zip(_LABELS.items(), ("values", "gradients", "curvature"), strict=True):
+        for error, part in ((of_all, "unexplained"), (f"largest_{name}", "max_error")):
+            found = getattr(columns[label], part) if label in columns else np.full(1, np.nan)
+            if found.size > 1 and not np.isnan(found).all():
+                place = np.argwhere(found == np.nanmax(found))[0].tolist()
+                (names[error],) = _columns(surrogate, [place])
+    return names
+
+
+def _columns(surrogate: Surrogate, places: Iterable[list[int]]) -> list[str]:
+    """Names of outputs or derivatives by their indices: of the output, then of the inputs."""
+    x, y = surrogate.input_names, surrogate.output_names
+    named = []
+    for k, *by in places:
+        below = "".join(f"∂{x[i]}" for i in by)
+        order = "²" if len(by) > 1 else ""
+        named.append(f"∂{order}{y[k]}/{below}" if by else y[k])
+    return named
 
 
 def _number(errors: SurrogateErrors, name: str) -> float:

@@ -27,7 +27,7 @@ from ._fine_tuning import FineTuning, Refit
 from ._ranking import Ranking, rank_distinct
 from ._rows import JudgingRows, halved, rows_apart
 from ._significance import Significance
-from ._tolerance import SurrogateErrors, Tolerance, in_precision_of
+from ._tolerance import SurrogateErrors, Tolerance, in_precision_of, worst_columns
 from ._traces import check_surrogate
 
 _N_UNITS = 16384
@@ -204,14 +204,19 @@ class Trials:
         self.x: Float[Array, "n d"] = in_precision_of(network, drawn.x[order])
         if tolerance is not None:
             tolerance.check_labels(self._held_out)
+            tolerance.warn_of_unlabelled(network, self._held_out)
         self._tolerance = tolerance
         self._criterion = criterion
         self._fine_tuning, self._for_curvature = _default(drawn) if fine_tuning is None else (fine_tuning, fine_tuning)
         self.original = self.judged(network)
         if tolerance is not None and not self.original.within:
+            where = worst_columns(network, self._held_out)
+            if self._wide is not None:
+                where.pop("largest_value", None)  # it may be from those, which are not compared by column
+            misses = tolerance.misses(self.original.errors, where)
             raise ValueError(
-                f"the network misses the tolerance before anything is pruned: {tolerance.misses(self.original.errors)}."
-                " Train it further, or allow more."
+                f"the network misses the tolerance before anything is pruned: {misses}. Train it further, or allow "
+                "more."
             )
 
     def start_key(self, number: int) -> PRNGKeyArray:
