@@ -157,7 +157,12 @@ def _region(text: str, surrogate, shape: str, scale: float):
         except ValueError:
             raise Refused(f"--region is {shown(text)}; give LOW:HIGH for each input, separated by commas") from None
         if len(ends) != d:
-            raise Refused(f"--region has {len(ends)} ranges; the surrogate has {d} inputs")
+            given = f"{len(ends)} range{'s' if len(ends) > 1 else ''}"
+            raise Refused(f"--region has {given}; the surrogate has {d} inputs")
+        for name, (low, high) in zip(surrogate.input_names, ends, strict=True):
+            if not (np.isfinite([low, high]).all() and low <= high):
+                why = "the lower end comes first" if low > high else "both must be finite"
+                raise Refused(f"--region has {low:g}:{high:g} for the input {shown(name)}; {why}")
         return Box(*(jnp.asarray(end) for end in _held(ends.T, dtype)))
     points = jnp.asarray(_held(read_points(Path(text), dim=d, names=names), dtype))
     return {"box": Box, "aligned": AlignedBox, "ellipsoid": Ellipsoid}[shape].around(points, scale)
