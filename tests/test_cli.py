@@ -89,7 +89,7 @@ BAD = {
     ),
     "existing run in the default folder": (
         ["run", "bachelier", "--config", "c"],
-        {"c": TINY_STUDY, "runs/bachelier/checkpoints/a.safetensors": ""},
+        {"c": TINY_STUDY, "runs/bachelier/checkpoints/2-4-1-oversized.safetensors": ""},
         "runs/bachelier already holds a run (checkpoints/)",
     ),
 }

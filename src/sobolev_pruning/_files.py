@@ -211,6 +211,10 @@ def write_somewhere(path: Path, write: Callable[[Path], object]) -> tuple[Path, 
     raise OSError(reason.errno, f"{in_words(reason)}; nor can it be written to {', '.join(tried[1:])}") from reason
 
 
+SHORTENED = "--[0-9a-f]{16}"
+"""How a name that `short_stem` has shortened ends, as a regular expression."""
+
+
 def short_stem(stem: str) -> str:
     """A file's name without its ending, shortened to what any file system takes, and still a name of its own.
 

@@ -17,7 +17,9 @@ def earlier_run(path):
     folder = RunFolder(path)
     folder.write("config.toml", "seed = 1\n")
     folder.write("summary.json", "{}")
-    (path / "figures" / "old.png").write_bytes(b"old")
+    (path / "figures" / "network_7-3-1.png").write_bytes(b"old")
+    (path / "figures" / "slides.png").write_text("mine")
+    (path / "checkpoints" / "retrained.safetensors").write_text("mine")
     (path / "notes.txt").write_text("mine")
     (path / "data").mkdir()
     (path / "data" / "figures").write_text("mine too")
@@ -66,7 +68,9 @@ def test_an_earlier_run_is_refused_and_left_alone(tmp_path):
 def test_a_single_leftover_is_a_run(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     RunFolder(tmp_path)  # empty folders are not
-    (tmp_path / "checkpoints" / "a.safetensors").write_bytes(b"")
+    (tmp_path / "checkpoints" / "retrained.safetensors").write_bytes(b"")
+    RunFolder(tmp_path)  # nor are files of somebody else, beside which a run goes
+    (tmp_path / "checkpoints" / "2-1-oversized.safetensors").write_bytes(b"")
     with pytest.raises(RunExistsError, match="checkpoints/"):
         RunFolder(tmp_path)
 
@@ -76,7 +80,8 @@ def test_overwriting_removes_the_run_and_keeps_foreign_files(tmp_path):
     folder = RunFolder(tmp_path, overwrite=True)
     assert len(contents_of_run(tmp_path)) == 3, "until there is something to put in its place"
     folder.begin()
-    assert tree(tmp_path) == {"notes.txt": b"mine", "data/figures": b"mine too"}
+    kept = {name: b"mine" for name in ("notes.txt", "figures/slides.png", "checkpoints/retrained.safetensors")}
+    assert tree(tmp_path) == kept | {"data/figures": b"mine too"}
     assert (tmp_path / "figures").is_dir()
     assert contents_of_run(tmp_path) == []
 
@@ -119,22 +124,22 @@ def test_a_run_whose_folder_has_no_room_left_goes_on_in_another(tmp_path, monkey
     monkeypatch.chdir(tmp_path / "home")
     folder = RunFolder(tmp_path / "out")
     folder.write("config.toml", "seed = 1\n")
-    folder.store("checkpoints/a.safetensors", lambda path: path.write_bytes(b"weights"))
+    folder.store("checkpoints/2-1-oversized.safetensors", lambda path: path.write_bytes(b"weights"))
 
     def full(path):
         if tmp_path / "out" in path.parents:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         path.write_bytes(b"more weights")
 
-    at = folder.store("checkpoints/b.safetensors", full)
+    at = folder.store("checkpoints/2-1-pruned.safetensors", full)
     folder.write("summary.json", "{}")
     moved = tmp_path / "home" / "out-rescued"
-    assert (folder.path, at) == (moved, moved / "checkpoints" / "b.safetensors")
+    assert (folder.path, at) == (moved, moved / "checkpoints" / "2-1-pruned.safetensors")
     assert isinstance(folder.moved, OSError)
     assert tree(moved) == {
         "config.toml": b"seed = 1\n",
-        "checkpoints/a.safetensors": b"weights",
-        "checkpoints/b.safetensors": b"more weights",
+        "checkpoints/2-1-oversized.safetensors": b"weights",
+        "checkpoints/2-1-pruned.safetensors": b"more weights",
         "summary.json": b"{}",
     }
-    assert tree(tmp_path / "out") == {"config.toml": b"seed = 1\n", "checkpoints/a.safetensors": b"weights"}
+    assert tree(tmp_path / "out") == {"config.toml": b"seed = 1\n", "checkpoints/2-1-oversized.safetensors": b"weights"}

@@ -9,7 +9,7 @@ import pytest
 
 from sobolev_pruning._files import short_stem
 from sobolev_pruning.pruning import Candidate, ShrinkResult, SurrogateErrors, Tolerance
-from sobolev_pruning.study import RunExistsError, check_front_folder, pareto_front, write_front
+from sobolev_pruning.study import RunExistsError, check_front_folder, files_of_front, pareto_front, write_front
 from sobolev_pruning.study._figures import to_svg
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate, load
 
@@ -68,15 +68,18 @@ def test_an_earlier_front_is_not_lost_and_nothing_else_is_touched(written, tmp_p
     with pytest.raises(RunExistsError, match=r"already holds smallest.safetensors.*--overwrite"):
         check_front_folder(folder)
     check_front_folder(folder, overwrite=True)
-    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "front").mkdir()
+    foreign = [tmp_path / "notes.txt", tmp_path / "front" / "retrained.safetensors"]
+    for path in foreign:
+        path.write_text("mine")
     check_front_folder(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError, match="is a file"):
         check_front_folder(tmp_path / "file")
     write_front(RESULT, TOLERANCE, 1.0, tmp_path)
     write_front(ShrinkResult(ORIGINAL, ORIGINAL, (), True), TOLERANCE, 1.0, tmp_path)
-    assert [p.name for p in (tmp_path / "front").iterdir()] == ["2-8-8-1.safetensors"]
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert {p.name for p in (tmp_path / "front").iterdir()} == {"2-8-8-1.safetensors", "retrained.safetensors"}
+    assert {path.read_text() for path in foreign} == {"mine"}
 
 
 def network(parameters, error, **marks):
@@ -107,6 +110,7 @@ def test_networks_of_many_layers_have_names_that_a_file_can_have(tmp_path):
     names = {network["surrogate"] for network in summary["networks"] if network["on_front"]}
     assert len(names) > 1
     assert all(len(name) < 140 and (tmp_path / name).is_file() for name in names)
+    assert set(files_of_front(tmp_path)) == {path for path in tmp_path.rglob("*") if path.is_file()}
     assert short_stem("2-8-8-1") == "2-8-8-1"
     stems = {short_stem("7-" + "12-" * n + "1") for n in range(300)}
     assert len(stems) == 300

@@ -22,6 +22,7 @@ from sobolev_pruning.study._config import (
     ReferenceConfig,
     TrainingConfig,
 )
+from sobolev_pruning.study._folder import files_of_run
 from sobolev_pruning.surrogate import load
 
 TINY = StudyConfig(
@@ -71,6 +72,7 @@ def test_everything_is_on_disk_and_nothing_else(finished):
     out, _ = finished
     files = {"config.toml", "metrics.jsonl", "report.html", "summary.json", "surrogate.safetensors"}
     assert {p.name for p in out.iterdir()} - {"surrogate.onnx"} == files | {"checkpoints", "figures"}
+    assert set(files_of_run(out)) == {path for path in out.rglob("*") if path.is_file()}, "what --overwrite removes"
     stages = {f"{size}-{name}.safetensors" for size, name in zip(SIZES, STAGES, strict=True)}
     assert {p.name for p in (out / "checkpoints").iterdir()} == stages
     pictures = {p.name for p in (out / "figures").iterdir()}

@@ -2,15 +2,25 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import final
 
-from .._files import write_somewhere, write_whole
+from .._files import SHORTENED, write_somewhere, write_whole
 
-# Everything that a run may write; nothing else in the folder is ever touched.
+# Everything that a run may write, by the names that it gives; nothing else in the folder is ever touched.
 _FILES = ("config.toml", "metrics.jsonl", "summary.json", "report.html", "surrogate.safetensors", "surrogate.onnx")
-_FOLDERS = {"checkpoints": ("*.safetensors",), "figures": ("*.png", "*.pdf")}
+_SIZE = rf"\d[\d-]*({SHORTENED})?"
+_FOLDERS = {
+    "checkpoints": re.compile(
+        rf"(\d[\d-]*-(oversized|pruned|diverged|finetuned_[a-z_]+)|\d[\d-]*{SHORTENED})\.safetensors"
+    ),
+    "figures": re.compile(
+        rf"(sample_paths|payoff_smoothing|errors_by_stage(_training_law)?|"
+        rf"(significance|network|predictions|training)_{_SIZE})\.(png|pdf)"
+    ),
+}
 
 
 class RunExistsError(FileExistsError, ValueError):
@@ -20,14 +30,15 @@ class RunExistsError(FileExistsError, ValueError):
 def contents_of_run(path: str | os.PathLike) -> list[str]:
     """What of a run stands in a folder; empty folders and anything else are left out."""
     path = Path(path)
-    found = [file.relative_to(path).parts for file in _files_of_run(path)]
+    found = [file.relative_to(path).parts for file in files_of_run(path)]
     return list(dict.fromkeys(parts[0] if len(parts) == 1 else f"{parts[0]}/" for parts in found))
 
 
-def _files_of_run(path: Path) -> list[Path]:
+def files_of_run(path: Path) -> list[Path]:
+    """The files of an earlier run in a folder, by the names that a run gives."""
     files = [path / name for name in _FILES if (path / name).is_file()]
-    for name, patterns in _FOLDERS.items():
-        files += sorted(file for pattern in patterns for file in (path / name).glob(pattern))
+    for name, ours in _FOLDERS.items():
+        files += sorted(file for file in (path / name).glob("*") if ours.fullmatch(file.name) and file.is_file())
     return files
 
 
@@ -67,7 +78,7 @@ class RunFolder:
             PermissionError: one cannot be removed.
         """
         with self._made_ready():
-            for file in _files_of_run(self.path):
+            for file in files_of_run(self.path):
                 file.unlink()
 
     @contextlib.contextmanager
@@ -110,7 +121,7 @@ class RunFolder:
             raise reason
         for part in _FOLDERS:
             (folder / part).mkdir(parents=True, exist_ok=True)
-        for file in _files_of_run(self.path):
+        for file in files_of_run(self.path):
             with contextlib.suppress(FileNotFoundError):
                 write_whole(folder / file.relative_to(self.path), file.read_bytes())
         write(folder / name)

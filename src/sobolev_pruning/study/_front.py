@@ -3,12 +3,13 @@
 import html
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from .._files import files_together, finish_together, short_stem, write_whole
+from .._files import SHORTENED, files_together, finish_together, short_stem, write_whole
 from ..exchange import export_onnx
 from ..pruning import Candidate, ShrinkResult, Tolerance
 from ..surrogate import Surrogate, save
@@ -19,7 +20,7 @@ from ._report import STYLE, ReportFigure
 from ._summary import environment
 
 _FILES = ("smallest.safetensors", "smallest.onnx", "report.json", "report.html", "front.svg")
-_FOLDER, _SURROGATES = "front", ("*.safetensors", "*.onnx")
+_FOLDER, _SURROGATES = "front", re.compile(rf"\d[\d-]*({SHORTENED})?(-\d+)?\.(safetensors|onnx)")
 _TITLES = {
     "values": "values",
     "gradients": "gradients",
@@ -53,7 +54,7 @@ def check_front_folder(path: str | os.PathLike, *, overwrite: bool = False) -> N
 def files_of_front(path: Path) -> list[Path]:
     """The files of an earlier search in a folder, which `write_front` removes."""
     return [f for f in (path / name for name in _FILES) if f.is_file()] + sorted(
-        file for kind in _SURROGATES for file in (path / _FOLDER).glob(kind)
+        file for file in (path / _FOLDER).glob("*") if _SURROGATES.fullmatch(file.name) and file.is_file()
     )
 
 
