@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from safetensors import safe_open
 
 from sobolev_pruning import _work, cli
+from sobolev_pruning._work import OtherWorkError, work
 from sobolev_pruning.surrogate import MLP, Normalisation, Surrogate, save
 from tiny_study import TINY_STUDY
 
@@ -157,6 +159,38 @@ def test_overwriting_touches_nothing_of_others(run, half, tmp_path):
     assert run(*FIT, "--overwrite", "--steps", "1")[0] == 0
     assert notes.read_text() == "mine"
     assert tree(notes.parent) == ["notes.txt"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_is_in_use_is_not_cleared(tmp_path, overwrite):
+    """A search may be given a folder of one's own for its checkpoints, where these names are common."""
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "mine").write_text("mine")
+    with (
+        pytest.raises(OtherWorkError, match="already has 'checkpoints', which is not of an unfinished search"),
+        work(tmp_path, "search", {}, resume=True, overwrite=overwrite),
+    ):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["checkpoints", "mine"]
+
+
+def test_work_that_was_killed_while_it_was_removed_is_removed(tmp_path, monkeypatch):
+    def killed(*_, **__):
+        raise Killed
+
+    def begin(patch):
+        with work(tmp_path, "search", {}, resume=False, overwrite=False) as here:
+            (here.folder / "trials").mkdir()
+            patch.setattr(shutil, "rmtree", killed)
+            here.finish()
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        begin(patch)
+    assert (tmp_path / "trials").exists()
+    with work(tmp_path, "search", {}, resume=False, overwrite=False) as here:
+        assert not here.is_resumed
+        assert not (here.folder / "trials").exists()
+    assert not list(tmp_path.glob("*"))
 
 
 def test_an_overwriting_fit_that_fails_leaves_the_old_result(run, tmp_path):

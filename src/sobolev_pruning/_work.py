@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -15,6 +16,8 @@ from ._reading import brief, from_json
 from ._version import __version__
 
 _FILE = "work.json"
+# What it is called while what was kept is removed: it tells that the folders beside it are ours.
+_ENDED = "ended.json"
 # What a command may keep in its folder; nothing else there is ever touched.
 _OURS = ("checkpoints", "stages", "trials")
 # Facts of other work that a message names.
@@ -54,9 +57,11 @@ class Work:
 
     def finish(self) -> None:
         """Remove what was kept: first what says that there is work, so that half of it is none."""
-        (self.folder / _FILE).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.folder / _FILE, self.folder / _ENDED)
         for name in _OURS:
             shutil.rmtree(self.folder / name, ignore_errors=True)
+        (self.folder / _ENDED).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -73,7 +78,8 @@ def work(folder: Path, what: str, facts: Mapping[str, object], *, resume: bool, 
 
     Raises:
         UnfinishedError: there is unfinished work, and neither `resume` nor `overwrite`.
-        OtherWorkError: what is there does not belong to these facts; the message names what differs.
+        OtherWorkError: what is there does not belong to these facts, and the message names what differs; or the folder
+            is used for something else.
         InUseError: another process is at it.
     """
     told = {name: str(fact) for name, fact in sorted(facts.items())}
@@ -91,6 +97,7 @@ def work(folder: Path, what: str, facts: Mapping[str, object], *, resume: bool, 
                 _compare(folder, what, told)
             here = Work(folder, is_resumed=begun)
             if not begun:
+                _check_ours(folder, what)
                 here.finish()
                 write_whole(folder / _FILE, json.dumps({"facts": told, "digest": _digest(told)}).encode())
             try:
@@ -106,6 +113,18 @@ def work(folder: Path, what: str, facts: Mapping[str, object], *, resume: bool, 
         for path in dict.fromkeys([folder, *made]):
             with contextlib.suppress(OSError):
                 path.rmdir()
+
+
+def _check_ours(folder: Path, what: str) -> None:
+    """Refuse a folder where something else goes by the names that would be removed."""
+    if (folder / _FILE).is_file() or (folder / _ENDED).is_file():
+        return
+    foreign = next((name for name in _OURS if (folder / name).exists()), None)
+    if foreign is not None:
+        raise OtherWorkError(
+            f"{folder} already has {foreign!r}, which is not of an unfinished {what}; give a folder that is used for "
+            "nothing else."
+        )
 
 
 def _compare(folder: Path, what: str, told: Mapping[str, str]) -> None:
