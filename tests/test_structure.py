@@ -41,7 +41,18 @@ ALLOWED = {
 }
 PARTS = [part for part in ALLOWED if part != "cli"]
 # Facts about the library itself, and helpers that know none of its parts; every part may use them.
-COMMON = {"_columns", "_compat", "_digest", "_files", "_lock", "_programs", "_reading", "_version", "_work"}
+COMMON = {
+    "_columns",
+    "_compat",
+    "_digest",
+    "_files",
+    "_lock",
+    "_programs",
+    "_reading",
+    "_safetensors",
+    "_version",
+    "_work",
+}
 
 
 def imported(file):
