@@ -1,5 +1,6 @@
 """A process may train for days: what it has compiled is used again where it can be, and forgotten where it cannot."""
 
+import gc
 import threading
 
 import jax
@@ -26,17 +27,21 @@ def without_what_others_compiled():
 
 @pytest.fixture
 def allowed(tmp_path, monkeypatch):
-    """Makes the system allow so many mappings more than there are, and every call count them."""
+    """Makes the system allow a number of mappings beside those of other tests, and every call count them."""
     limit = tmp_path / "max_map_count"
     monkeypatch.setattr(_programs, "_LIMIT", limit)
     monkeypatch.setattr(_programs, "_SECONDS_BETWEEN_COUNTS", 0.0)
     monkeypatch.setattr(_programs, "_guard", _programs._Guard())
+    count = _programs._n_mappings
 
     def allow(n):
         jax.clear_caches()
+        gc.collect()
+        others = count()
+        monkeypatch.setattr(_programs, "_n_mappings", lambda: max(count() - others, 0))
         limit.write_text(f"{4 * n}\n")
-        _programs._guard.kept = min(_programs._n_mappings(), 2 * n)
-        return _programs._guard.kept + n
+        _programs._guard.kept = 0
+        return n
 
     return allow
 

@@ -395,3 +395,17 @@ def test_periodic_functions_of_large_arguments(primitive, dtype):
     f = ELEMENTWISE[primitive][2]
     for t in (0.1, 0.37, 0.61, 0.9):
         assert_encloses(out, lambda a, b, t=t: f(a + (b - a) * t), [(low, upp)])
+
+
+def test_chains_of_powers_are_compiled():
+    """As one kernel each of them would be compiled for hours by JAX 0.12."""
+    low, upp = np.linspace(0.1, 0.9, 16), np.linspace(0.2, 1.0, 16)
+
+    def f(x):
+        return jnp.minimum(jnp.exp(x), x**1.7), (x**1.7) ** (x**0.3)
+
+    out = jax.jit(inclusion(f))(as_interval(low, upp))
+    values = [np.minimum(np.exp(x), x**1.7) for x in (low, upp)], [(x**1.7) ** (x**0.3) for x in (low, upp)]
+    for enclosed, ends_of in zip(out, values, strict=True):
+        for value in ends_of:
+            assert np.all((enclosed.lower <= value * (1 + 1e-14)) & (value <= enclosed.upper * (1 + 1e-14)))

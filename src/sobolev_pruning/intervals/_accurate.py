@@ -378,8 +378,8 @@ def power(x: Array, y: Array) -> Pair:
     # Of zero, infinity, or with an infinite exponent: by the sign of y·log x, or 1 where that is no number.
     sign = y * jnp.sign(x - 1)
     limit = jnp.where(sign > 0, jnp.inf, jnp.where(sign < 0, 0.0, 1.0)).astype(x.dtype)
-    # A branch is compiled by itself, and so the chain of operations is cut in two. As one chain, with a minimum behind it
-    # or another such chain, it takes the loop vectoriser of LLVM exponentially long, as of JAX 0.12.
+    # A branch is compiled by itself, which cuts the chain of operations in two. As one chain, with a minimum or another
+    # such chain behind it, it takes the loop vectoriser of LLVM exponentially long, as of JAX 0.12.
     total = lax.cond(regular.any(), _exp_of, lambda z: z, z)
     return dd.where(regular, total, _point(limit))
 
